@@ -1,0 +1,249 @@
+"""What serves tokens: the `Engine` protocol, requests, replies, sampling."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from motet.errors import ConfigError
+from motet.types import JSON, Chat, ToolCall
+
+FinishReason: TypeAlias = Literal["stop", "length", "refusal", "tool_calls", "abort"]
+
+
+class Capability(enum.StrEnum):
+    """What an engine can do beyond plain chat completions."""
+
+    LOGPROBS = "logprobs"
+    LOGITS_PROCESSORS = "logits_processors"
+    GRAMMAR = "grammar"
+    SCORE = "score"
+    EMBED = "embed"
+    HIDDEN_STATES = "hidden_states"
+    LORA = "lora"
+    PREFIX_CACHE = "prefix_cache"
+    CONTINUE = "continue"
+    """Continues an unfinished assistant message."""
+    SEED = "seed"
+    STREAM = "stream"
+
+
+@runtime_checkable
+class DecodingRule(Protocol):
+    """A function on next-token logits, run inside the engine's step."""
+
+    @property
+    def identity(self) -> str:
+        """Name and parameters as one string: part of the cache key."""
+        ...
+
+    def __call__(self, prompt_ids: Sequence[int], output_ids: Sequence[int], logits: Any) -> Any:
+        """Return the logits to sample from.
+
+        Args:
+            prompt_ids: Token ids of the prompt.
+            output_ids: Token ids generated so far.
+            logits: float tensor `[V]`, V = vocabulary size; must not be changed in place.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to sample a completion. None leaves a setting to the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    max_tokens: int = 1024
+    """Most tokens of one completion; what a budget reserves."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion; they are not part of it."""
+    seed: int | None = None
+    """None derives one from the run's seed and the call's id."""
+    logprobs: int | None = None
+    """How many alternatives to report a token, besides the one chosen; 0 reports only that."""
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    decoding: tuple[DecodingRule, ...] = ()
+    """Rules applied to the logits in order; needs `Capability.LOGITS_PROCESSORS`."""
+    extra: Mapping[str, JSON] = field(default_factory=dict)
+    """Fields sent to the engine as they are, such as vLLM's own."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        else:
+            object.__setattr__(self, "stop", tuple(self.stop))
+        object.__setattr__(self, "decoding", tuple(self.decoding))
+        _check_range("temperature", self.temperature, 0.0, math.inf)
+        _check_range("top_p", self.top_p, 0.0, 1.0)
+        _check_range("min_p", self.min_p, 0.0, 1.0)
+        _check_range("repetition_penalty", self.repetition_penalty, 0.0, math.inf)
+        _check_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
+        _check_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
+        _check_range("logprobs", self.logprobs, 0, math.inf)
+        if self.top_p == 0:
+            raise ConfigError("top_p is 0; it must be above 0")
+        if self.top_k is not None and self.top_k < 1 and self.top_k != -1:
+            raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or -1 for all")
+        if not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+            raise ConfigError(f"max_tokens is {self.max_tokens!r}; it must be at least 1")
+        if any(not text for text in self.stop):
+            raise ConfigError("stop holds an empty string")
+
+    def updated(self, changes: Mapping[str, Any]) -> Sampling:
+        """Return a copy with `changes`; an unknown name is a `ConfigError`."""
+        if not changes:
+            return self
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise ConfigError(
+                    f"unknown sampling setting {name!r}; known are {', '.join(sorted(known))}"
+                )
+        return Sampling(**{**known, **changes})
+
+
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        bound = f"between {low} and {high}" if high < math.inf else f"{low} or more"
+        raise ConfigError(f"{name} is {value!r}; it must be {bound}")
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the whole text of a completion must match."""
+
+    kind: Literal["json_schema", "choice", "regex", "grammar"]
+    value: Any
+    """A JSON schema as a dict, a tuple of texts, a regular expression, or a Lark grammar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request: a prompt, and n completions of it."""
+
+    model: str | None
+    """The model's name at the engine; None where the engine has one only."""
+    prompt: Chat | str | tuple[int, ...]
+    """A chat, a raw text, or token ids. A chat that ends with an assistant's turn is continued."""
+    sampling: Sampling
+    n: int = 1
+    constraint: Constraint | None = None
+    priority: int = 0
+    """Lower is served first, where the engine has priorities."""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token and its log-probability in nats."""
+
+    token: str
+    logprob: float
+    token_id: int | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    """The most likely tokens at this place with their logprobs, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the engine returned for one prompt, once."""
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    stop_reason: str | None = None
+    """The stop text that ended it, where one did."""
+    token_ids: tuple[int, ...] = ()
+    """Empty where the engine does not report them."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Empty unless asked for."""
+    refusal: str | None = None
+    reasoning: str | None = None
+    """Thinking that the server parted from the text."""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, and model calls, that were paid for."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """All tokens generated, thinking included."""
+    cached_tokens: int = 0
+    """Prompt tokens that the engine had in its cache; part of `prompt_tokens`."""
+    calls: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.calls + other.calls,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The completions of one request, in index order, and what they used."""
+
+    completions: tuple[Completion, ...]
+    usage: Usage
+    model: str = ""
+
+
+OnDelta: TypeAlias = Callable[[int, str], None]
+"""Called with the completion's index and its next piece of text."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Serves completions. Cancelling `complete` aborts the request in the engine.
+
+    `complete` makes one attempt: retries, limits of concurrency and budgets are the runtime's.
+    Every failure is an `EngineError`; foreign errors are mapped before they leave.
+    """
+
+    @property
+    def url(self) -> str:
+        """Identity of the engine; part of the cache key."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Most tokens of prompt and completion together; None where unknown."""
+        ...
+
+    @property
+    def max_concurrency(self) -> int:
+        """Most requests to keep in flight."""
+        ...
+
+    async def complete(self, request: Request, on_delta: OnDelta | None = None) -> Reply:
+        """Answer `request`; with `on_delta`, report text while it is generated."""
+        ...
+
+    async def count_tokens(self, prompt: Chat | str | tuple[int, ...]) -> int | None:
+        """Return the exact number of prompt tokens, or None where the engine cannot say."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections; requests in flight are aborted."""
+        ...

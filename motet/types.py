@@ -1,0 +1,65 @@
+"""Plain values that every floor shares: messages, prices, JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from motet.errors import ConfigError
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that a model asked for. Its texts are data."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text as the model wrote it; it may be malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Only in an assistant's turn."""
+    tool_call_id: str | None = None
+    """Only in a tool's turn: the call that it answers."""
+
+    @staticmethod
+    def system(content: str) -> Message:
+        return Message("system", content)
+
+    @staticmethod
+    def user(content: str) -> Message:
+        return Message("user", content)
+
+    @staticmethod
+    def assistant(content: str) -> Message:
+        return Message("assistant", content)
+
+
+Chat: TypeAlias = tuple[Message, ...]
+"""Turns in order. A chat that ends with an assistant's turn asks to continue that turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs, in the user's currency per million tokens."""
+
+    prompt: float
+    completion: float
+    cached_prompt: float | None = None
+    """Of prompt tokens that the engine had in its cache; as `prompt` where None."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "completion", "cached_prompt"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ConfigError(f"price {name} is {value}; it must be 0 or more")
