@@ -25,6 +25,7 @@ MotetError
 │   └── ParseError                 the text does not have the declared type
 ├── TooFewSurvivorsError       fewer calls succeeded than were asked for; .failures
 ├── StepError                  a user's function raised; .error_type
+├── CallCancelledError         the call lost a race, or nobody needed it any more
 ├── BudgetExhaustedError       a limit was reached; .limit, .limit_value
 ├── ReplayMismatchError        a resumed program made another call than the journal holds
 ├── StoreError                 the store cannot be read or written
@@ -188,6 +189,10 @@ class StepError(MotetError):
         super().__init__(message)
         self.error_type = error_type
         """Qualified name of the exception's class."""
+
+
+class CallCancelledError(MotetError):
+    """The call lost a race, or nobody needed it any more."""
 
 
 class BudgetExhaustedError(MotetError):

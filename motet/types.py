@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-from motet.errors import ConfigError
+from motet.errors import ConfigError, MotetError
+
+T = TypeVar("T")
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
@@ -63,3 +65,22 @@ class Price:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"price {name} is {value}; it must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of a call: its value, or the error it failed with."""
+
+    _value: T | None = None
+    error: MotetError | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.error is None
+
+    @property
+    def value(self) -> T:
+        """The value; raises the error of a call that failed."""
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]

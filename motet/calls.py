@@ -1,0 +1,226 @@
+"""Calls: the refs of a run with their ids, and the checks made on them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any, Literal, TypeAlias
+
+from motet.digest import encode
+from motet.engine import Usage
+from motet.operations import FunctionOperation
+from motet.errors import EdgeTypeError, ReplayMismatchError
+from motet.outputs import describe, element_type, fits
+from motet.refs import PLAIN, UNEXPANDED, Branch, Ref
+
+State: TypeAlias = Literal["waiting", "running", "finished", "failed", "cancelled"]
+
+
+class Call:
+    """A ref's instance in a run: its id, its place in the DAG, and what became of it.
+
+    The id is the call's path: parent, branch, operation, digest of the inputs (a ref counts by
+    its id), and a counter among equal ones.
+    """
+
+    __slots__ = (
+        "awaiting",
+        "children",
+        "cost",
+        "dependents",
+        "duration_s",
+        "error",
+        "height",
+        "id",
+        "is_needed",
+        "ordinal",
+        "parent",
+        "ref",
+        "started_s",
+        "state",
+        "task",
+        "unmet",
+        "usage",
+        "value",
+    )
+
+    def __init__(self, ref: Ref[Any], call_id: str, parent: Call | None, ordinal: int) -> None:
+        self.ref = ref
+        self.id = call_id
+        self.parent = parent
+        self.ordinal = ordinal
+        self.state: State = "waiting"
+        self.value: Any = None
+        self.error: Any = None
+        self.unmet = 0
+        """Dependencies without a value."""
+        self.dependents: list[Call] | None = None
+        self.children: list[Call] | None = None
+        """Calls that a running program has made."""
+        self.awaiting: Any = None
+        """Futures of those that await it."""
+        self.height = 0
+        """Calls on the longest path from here to the result."""
+        self.is_needed = False
+        self.task: Any = None
+        self.started_s = 0.0
+        """Monotonic; 0 where nobody asked."""
+        self.duration_s: float | None = None
+        self.usage: Usage | None = None
+        self.cost = 0.0
+
+    @property
+    def slot(self) -> str:
+        """Place among its parent's calls."""
+        return f"{self.ref.branch.path}/{self.ordinal}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.state in ("finished", "failed", "cancelled")
+
+    def __repr__(self) -> str:
+        return f"<Call {self.ref.operation.short_name} {self.id[:8]} {self.state}>"
+
+
+class Calls:
+    """The calls of one run by ref, with their ids."""
+
+    def __init__(self) -> None:
+        self.by_ref: dict[Ref[Any], Call] = {}
+        self.by_id: dict[str, Call] = {}
+        self._repeats: dict[str, int] = {}
+        self._root_calls = 0
+        self.on_identified: Callable[[Call], None] | None = None
+
+    def add(self, root: Ref[Any]) -> list[Call]:
+        """Name `root` and all that it needs; return the new calls, inputs before users."""
+        by_ref = self.by_ref
+        new: list[Call] = []
+        stack = [root]
+        while stack:
+            ref = stack[-1]
+            if ref in by_ref:
+                stack.pop()
+                continue
+            missing = [r for r in ref.inputs if r not in by_ref]
+            parent = ref.branch.parent
+            if type(parent) is Ref and parent not in by_ref:
+                missing.append(parent)
+            if missing:
+                missing.reverse()
+                stack.extend(missing)
+                continue
+            stack.pop()
+            new.append(self._identify(ref))
+            if ref.body is not UNEXPANDED:
+                stack.extend(r for r in reversed(ref.dependencies) if r not in by_ref)
+        return new
+
+    def _identify(self, ref: Ref[Any]) -> Call:
+        branch = ref.branch
+        parent = self._parent(branch)
+        out: list[bytes] = [
+            parent.id.encode() if parent is not None else b"",
+            branch.path.encode(),
+            b"\0",
+            _operation_identity(ref.operation),
+        ]
+        for value in ref.arguments:
+            encode(value, out, self._id_of)
+        call_id = blake2b(b"".join(out), digest_size=16).hexdigest()
+        if call_id in self.by_id:
+            again = self._repeats.get(call_id, 0) + 1
+            self._repeats[call_id] = again
+            call_id = blake2b(f"{call_id}+{again}".encode(), digest_size=16).hexdigest()
+        ordinal = ref.ordinal
+        if branch.live is None and branch.parent is None:
+            ordinal = self._root_calls
+            self._root_calls += 1
+        call = Call(ref, call_id, parent, ordinal)
+        self.by_ref[ref] = call
+        self.by_id[call_id] = call
+        if self.on_identified is not None:
+            self.on_identified(call)
+        return call
+
+    def _parent(self, branch: Branch) -> Call | None:
+        parent = branch.parent
+        if parent is None:
+            return None
+        return self.by_ref[parent] if type(parent) is Ref else parent
+
+    def _id_of(self, ref: Ref[Any]) -> str:
+        return self.by_ref[ref].id
+
+
+def _operation_identity(operation: Any) -> bytes:
+    found: bytes | None = operation.__dict__.get("_encoded_identity")
+    if found is None:
+        found = operation.identity.encode("utf-8", "surrogatepass") + b"\0"
+        operation.__dict__["_encoded_identity"] = found
+    return found
+
+
+def set_heights(calls: Iterable[Call], by_ref: dict[Ref[Any], Call]) -> None:
+    """Give every call of a fresh static graph its distance to the result, users first."""
+    for call in calls:
+        above = call.height + 1
+        for ref in call.ref.dependencies:
+            below = by_ref[ref]
+            if below.height < above:
+                below.height = above
+
+
+def check_edges(ref: Ref[Any]) -> None:
+    """Refuse an argument whose type cannot be what the parameter asks.
+
+    Raises:
+        EdgeTypeError: Names the parameter, both types, and the place of the call.
+    """
+    operation = ref.operation
+    if not isinstance(operation, FunctionOperation) or not ref.inputs:
+        return
+    hints = operation.parameters.hints
+    for name, value in zip(operation.parameters.names, ref.arguments, strict=True):
+        if type(value) in PLAIN or name not in hints:
+            continue
+        if type(value) is Ref:
+            _check_edge(ref, name, value, hints[name])
+        elif type(value) in (list, tuple):
+            expected = element_type(hints[name])
+            for part in value:
+                if type(part) is Ref:
+                    _check_edge(ref, name, part, expected)
+
+
+def _check_edge(ref: Ref[Any], name: str, given: Ref[Any], expected: Any) -> None:
+    produced = given.output
+    if not _fits(produced, expected):
+        raise EdgeTypeError(
+            f"{ref.operation.short_name} takes {name}: {describe(expected)}, but "
+            f"{given.operation.short_name} (made at {given.place}) gives {describe(produced)}",
+            place=ref.place,
+        )
+
+
+def _fits(produced: Any, expected: Any) -> bool:
+    try:
+        return _fits_cached(produced, expected)
+    except TypeError:  # an unhashable annotation
+        return fits(produced, expected)
+
+
+@functools.lru_cache(maxsize=4096)
+def _fits_cached(produced: Any, expected: Any) -> bool:
+    return fits(produced, expected)
+
+
+def check_slot(call: Call, journaled_id: str | None) -> None:
+    """Refuse a call that stands where the journal holds another."""
+    if journaled_id is not None and journaled_id != call.id:
+        raise ReplayMismatchError(
+            f"this run's journal holds another call where {call.ref.operation.short_name} is made "
+            f"now (at {call.ref.place}): the program, its inputs or its models have changed since; "
+            "undo the change to resume, or start a new run"
+        )

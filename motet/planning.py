@@ -1,0 +1,158 @@
+"""`plan`: the graph of a program, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from motet.calls import Call, Calls, check_edges
+from motet.combinators import Map
+from motet.engine import Usage
+from motet.errors import MotetError, TemplateError, UnboundInputError
+from motet.graph import Graph, GraphNode
+from motet.model import Model
+from motet.operations import Program
+from motet.prompts import Prompt
+from motet.refs import UNEXPANDED, Ref, substitute
+from motet.runtime.engines import find_factory
+from motet.runtime.prompting import check_prompt, cost_of, model_of
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+def plan(ref: Ref[Any], *, model: Model | str | None = None) -> Graph:
+    """Return the graph of `ref`; nothing runs and nothing is sent.
+
+    What is wrong stands in `problems`, each with its place: unbound models, types of edges,
+    capabilities that an engine lacks, unknown engines.
+
+    Args:
+        ref: What would be run.
+        model: For prompts that nothing else binds.
+    """
+    if not isinstance(ref, Ref):
+        raise UnboundInputError(f"plan takes a ref, not {type(ref).__name__}")
+    default = Model(model) if isinstance(model, str) else model
+    calls = Calls()
+    new = calls.add(ref)
+    problems: list[MotetError] = []
+    for call in new:
+        try:
+            check_edges(call.ref)
+            if isinstance(call.ref.operation, Prompt):
+                _check(call.ref, default)
+        except MotetError as exc:
+            problems.append(exc)
+    return graph_of(calls, ref, problems=problems, default=default)
+
+
+def _check(ref: Ref[Any], default: Model | None) -> None:
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    model = model_of(prompt, ref.scope, default)
+    check_prompt(ref, model, None, priced=False)
+    if model is None or model.program is not None:
+        return
+    if isinstance(model.engine, str):
+        find_factory(model.engine)
+    elif model.engine is not None:
+        check_prompt(ref, model, model.engine, priced=False)
+
+
+def graph_of(
+    calls: Calls, root: Ref[Any], *, problems: Iterable[MotetError] = (), default: Model | None
+) -> Graph:
+    """Return the graph of calls that were named, with what they used so far."""
+    ordered = _inputs_first(calls)
+    most: dict[str, int] = {}
+    nodes = [_node(call, calls, default, most) for call in ordered]
+    return Graph(
+        tuple(nodes),
+        calls.by_ref[root].id,
+        tuple(problems),
+        tuple(_unused(calls)),
+        root,
+    )
+
+
+def _inputs_first(calls: Calls) -> list[Call]:
+    """Order calls so that dependencies come first; a program comes behind its body."""
+    done: dict[Call, None] = {}
+    for start in calls.by_id.values():
+        stack = [start]
+        while stack:
+            call = stack[-1]
+            if call in done:
+                stack.pop()
+                continue
+            missing = [
+                below for r in call.ref.dependencies if (below := calls.by_ref[r]) not in done
+            ]
+            if missing:
+                stack.extend(reversed(missing))
+            else:
+                done[stack.pop()] = None
+    return list(done)
+
+
+def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int]) -> GraphNode:
+    ref = call.ref
+    operation = ref.operation
+    prompt_tokens = completion_tokens = 0
+    label: str | None = None
+    cost: float | None = 0.0
+    samples = 1
+    if isinstance(operation, Prompt):
+        model = model_of(operation, ref.scope, default)
+        samples = operation.binding.samples or 1
+        label = model.label if model is not None else None
+        prompt_tokens = _prompt_tokens(ref, calls, most)
+        sampling = operation.binding.resolved(model) if model is not None else None
+        if sampling is not None and model is not None and model.program is None:
+            completion_tokens = samples * sampling.max_tokens
+            cost = (
+                None
+                if model.price is None
+                else cost_of(model, Usage(prompt_tokens, completion_tokens))
+            )
+    below = [most.get(calls.by_ref[r].id, 0) for r in ref.dependencies]
+    most[call.id] = completion_tokens or sum(below)
+    return GraphNode(
+        id=call.id,
+        operation=operation.name,
+        kind=operation.kind,
+        parent_id=call.parent.id if call.parent is not None else None,
+        inputs=tuple(dict.fromkeys(calls.by_ref[r].id for r in ref.dependencies)),
+        place=ref.place,
+        model=label,
+        samples=samples,
+        is_growing=isinstance(operation, (Program, Map)) and ref.body is UNEXPANDED,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost=cost,
+        state=call.state,
+        usage=call.usage,
+        duration_s=call.duration_s,
+    )
+
+
+def _prompt_tokens(ref: Ref[Any], calls: Calls, most: dict[str, int]) -> int:
+    """Estimate the prompt; a text not known yet counts as the most that its maker may write."""
+
+    def stand_in(inner: Ref[Any]) -> Any:
+        return "x" * (_CHARACTERS_PER_TOKEN * most.get(calls.by_ref[inner].id, 0))
+
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    try:
+        chat = prompt.render(tuple(substitute(v, stand_in) for v in ref.arguments))
+    except TemplateError:  # a template may need more than text of a value not known yet
+        return sum(most.get(calls.by_ref[r].id, 0) for r in ref.inputs)
+    return sum(len(m.content) // _CHARACTERS_PER_TOKEN + 4 for m in chat)
+
+
+def _unused(calls: Calls) -> list[str]:
+    found: dict[Ref[Any], None] = {}
+    for ref in list(calls.by_ref):
+        for sibling in ref.branch.made or ():
+            if sibling not in calls.by_ref:
+                found[sibling] = None
+    return [f"{ref.operation.short_name} at {ref.place}" for ref in found]

@@ -1,0 +1,252 @@
+"""Prompts: a typed signature, its templates, and a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from motet.digest import digest_bytes
+from motet.engine import Completion, Reply, Sampling
+from motet.errors import ConfigError, MotetError, OutcomeError, TemplateError
+from motet.events import CallKind
+from motet.model import Model
+from motet.operations import Binding, FunctionOperation, Parameters, made, place_of
+from motet.outputs import Output, dump_value, load_value, plain_annotation
+from motet.refs import Ref
+from motet.templates import Template
+from motet.types import Chat, Message
+
+R = TypeVar("R")
+BuildChat = Callable[..., Sequence[Message] | str]
+
+
+class Prompt(FunctionOperation, Generic[R]):
+    """A question to a model, with the type of its answer."""
+
+    kind: ClassVar[CallKind] = "prompt"
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        frame_locals: Mapping[str, Any],
+        *,
+        system: str | None,
+        user: str | None,
+        assistant: str | None,
+        chat: BuildChat | None,
+        keep_cut_off: bool,
+        name: str | None,
+        place: str,
+    ) -> None:
+        super().__init__(function, frame_locals, name)
+        if (user is None) == (chat is None):
+            raise TemplateError(f"{self.short_name} needs user= or chat=, not both", place=place)
+        if chat is not None and (system is not None or assistant is not None):
+            raise TemplateError(
+                f"{self.short_name} has chat=, which makes every message", place=place
+            )
+        self.chat = chat
+        self._chat_parameters = None if chat is None else Parameters(chat, {})
+        self.templates: dict[str, Template] = {
+            role: Template(source, self.parameters.names, owner=self.short_name, place=place)
+            for role, source in (("system", system), ("user", user), ("assistant", assistant))
+            if source is not None
+        }
+        self.is_continued = assistant is not None
+        self.keep_cut_off = keep_cut_off
+        self.binding = Binding()
+        self._outputs: dict[str, Output] = {}
+        texts = [f"{role}={t.source}" for role, t in self.templates.items()]
+        self._source_digest = digest_bytes("\0".join(texts).encode("utf-8", "surrogatepass"))
+
+    @property
+    def answer(self) -> Output:
+        """Type of one completion's value."""
+        if "answer" not in self._outputs:
+            annotation = self.parameters.hints.get("return", str)
+            self._outputs["answer"] = Output(annotation, keep_cut_off=self.keep_cut_off)
+        return self._outputs["answer"]
+
+    @property
+    def output(self) -> Any:
+        one = plain_annotation(self.parameters.hints.get("return", str))
+        return one if self.binding.samples is None else list[one]  # type: ignore[valid-type]
+
+    @property
+    def identity(self) -> str:
+        binding = self.binding
+        parts = [f"prompt:{self.name}", self._source_digest]
+        if binding.model is not None:
+            parts.append(binding.model.identity)
+        if binding.sampling:
+            from motet.model import sampling_identity
+
+            parts.append(sampling_identity(Sampling().updated(binding.sampling)))
+        if binding.samples is not None:
+            parts.append(f"n={binding.samples}")
+        return "\0".join(parts)
+
+    def on(self, model: Model | str | None = None, **sampling: Any) -> Prompt[R]:
+        """Return this prompt bound to `model` and sampled so; None keeps the model."""
+        Sampling().updated(sampling)  # a wrong setting is found here
+        if isinstance(model, str):
+            model = Model(model)
+        if model is not None and not isinstance(model, Model):
+            model = Model(model)
+        bound = Binding(
+            model or self.binding.model,
+            {**self.binding.sampling, **sampling},
+            self.binding.samples,
+        )
+        return self._with(bound)
+
+    def samples(self, n: int) -> Prompt[list[R]]:
+        """Return this prompt asking for `n` completions in one request.
+
+        The value is the list of those that have the declared type, in order: a failed sample
+        costs that sample. Where none has, the call fails with the first one's error.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ConfigError(f"samples is {n!r}; it must be at least 1")
+        return self._with(Binding(self.binding.model, self.binding.sampling, n))  # type: ignore[return-value]
+
+    def _with(self, binding: Binding) -> Prompt[R]:
+        clone: Prompt[R] = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        clone.binding = binding
+        clone.__dict__.pop("_encoded_identity", None)
+        return clone
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Ref[R]:
+        return made(self._ref(args, kwargs, sys._getframe(1)))
+
+    def render(self, values: tuple[Any, ...]) -> Chat:
+        """Return the chat for `values`, in the order of the parameters."""
+        if self.chat is not None:
+            try:
+                built = self.chat(**dict(zip(self.parameters.names, values, strict=True)))
+            except MotetError:
+                raise
+            except Exception as exc:  # the user's function may raise anything
+                raise TemplateError(
+                    f"chat= of {self.short_name} failed: {type(exc).__name__}: {exc}"
+                ) from exc
+            return (Message.user(built),) if isinstance(built, str) else tuple(built)
+        named = dict(zip(self.parameters.names, values, strict=True))
+        if any("output_schema" in t.variables for t in self.templates.values()):
+            named["output_schema"] = self.answer.schema
+        turns: list[Message] = []
+        for role, template in self.templates.items():
+            text = template.render(named)
+            if role != "system" or text.strip():
+                turns.append(Message(role, text))  # type: ignore[arg-type]
+        return tuple(turns)
+
+    def read(self, reply: Reply) -> Any:
+        """Return the value of `reply`; an `OutcomeError` where it holds none."""
+        if self.binding.samples is None:
+            return self.answer.parse(reply.completions[0])
+        values: list[Any] = []
+        failures: list[OutcomeError] = []
+        for completion in reply.completions:
+            try:
+                values.append(self.answer.parse(completion))
+            except OutcomeError as exc:
+                failures.append(exc)
+        if failures and not values:
+            raise failures[0]
+        return values
+
+    def dump(self, ref: Ref[Any], value: Any) -> bytes:
+        """Write the reply: the value is read from it again."""
+        return dump_reply(value)
+
+    def load(self, ref: Ref[Any], data: bytes) -> Any:
+        return self.read(load_reply(data))
+
+
+def dump_reply(reply: Reply) -> bytes:
+    """Write a reply as ASCII JSON, without what is at its default."""
+    if all(_is_bare(c) for c in reply.completions):
+        texts = [[c.text, c.finish_reason] for c in reply.completions]
+        usage = reply.usage
+        counts = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.calls]
+        return json.dumps([texts, counts, reply.model], separators=(",", ":")).encode()
+    return dump_value(Reply, reply)
+
+
+def load_reply(data: bytes) -> Reply:
+    """Read what `dump_reply` wrote."""
+    if data[:1] == b"[":
+        from motet.engine import Usage
+
+        texts, counts, model = json.loads(data)
+        return Reply(tuple(Completion(t, r) for t, r in texts), Usage(*counts), model)
+    reply: Reply = load_value(Reply, data)
+    return reply
+
+
+def _is_bare(completion: Completion) -> bool:
+    return not (
+        completion.token_ids
+        or completion.logprobs
+        or completion.tool_calls
+        or completion.stop_reason
+        or completion.refusal
+        or completion.reasoning
+    )
+
+
+@overload
+def prompt(
+    *,
+    user: str,
+    system: str | None = None,
+    assistant: str | None = None,
+    keep_cut_off: bool = False,
+    name: str | None = None,
+) -> Callable[[Callable[..., R]], Prompt[R]]: ...
+@overload
+def prompt(
+    *, chat: BuildChat, keep_cut_off: bool = False, name: str | None = None
+) -> Callable[[Callable[..., R]], Prompt[R]]: ...
+def prompt(
+    *,
+    user: str | None = None,
+    system: str | None = None,
+    assistant: str | None = None,
+    chat: BuildChat | None = None,
+    keep_cut_off: bool = False,
+    name: str | None = None,
+) -> Callable[[Callable[..., R]], Prompt[R]]:
+    """Make a prompt of a typed signature; the return annotation is the type of the answer.
+
+    Args:
+        user: Template of the user's turn. Templates are Jinja2, see the parameters by name, and
+            `output_schema`, the JSON schema of the answer.
+        system: Template of the system's turn; left out where it renders to nothing.
+        assistant: Template of the beginning of the answer, which the model continues. The value
+            is what the model adds.
+        chat: Instead of templates, a function of the same parameters that returns the messages.
+        keep_cut_off: Take a reply that stopped at `max_tokens` as it is, instead of failing with
+            `CutOffReplyError`.
+        name: Identity of the operation; by default its module and name.
+    """
+    frame = sys._getframe(1)
+
+    def decorate(function: Callable[..., R]) -> Prompt[R]:
+        return Prompt(
+            function,
+            frame.f_locals,
+            system=system,
+            user=user,
+            assistant=assistant,
+            chat=chat,
+            keep_cut_off=keep_cut_off,
+            name=name,
+            place=place_of(frame),
+        )
+
+    return decorate

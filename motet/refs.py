@@ -1,0 +1,303 @@
+"""Refs: what a call returns while a program is built, and where calls are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import CodeType, NoneType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+
+from motet.errors import ConfigError, UnboundInputError
+
+if TYPE_CHECKING:
+    from motet.model import Model
+    from motet.operations import Operation
+
+T_co = TypeVar("T_co", covariant=True)
+
+UNEXPANDED: Any = object()
+"""Body of a ref that is no expanded static program."""
+PLAIN: frozenset[type] = frozenset({str, int, float, bool, NoneType, bytes})
+"""Types whose values hold no ref and cannot be changed."""
+
+
+class LiveRun(Protocol):
+    """The run that an `async def` program lives in; the executor implements it."""
+
+    def submit(self, ref: Ref[Any]) -> None:
+        """Start `ref` as soon as its inputs are there."""
+
+    def result(self, ref: Ref[Any]) -> Awaitable[Any]: ...
+
+
+class Branch:
+    """A line of code that makes calls one after another, so that their order is fixed.
+
+    A program body is one; each asyncio task that it starts is another, named by the order in
+    which tasks were created. Ids of calls therefore do not depend on which task runs first.
+    """
+
+    __slots__ = ("calls", "forks", "live", "made", "parent", "path")
+
+    def __init__(self, live: LiveRun | None, parent: Any, path: str = "") -> None:
+        self.live = live
+        self.parent = parent
+        """The program call whose body this is: a `Ref` while building, a `Call` while running."""
+        self.path = path
+        self.made: list[Ref[Any]] | None = [] if type(parent) is Ref else None
+        """Calls made while building, so that `plan` can report those never used."""
+        self.calls = 0
+        self.forks = 0
+
+    def fork(self) -> Branch:
+        self.forks += 1
+        return Branch(self.live, self.parent, f"{self.path}.{self.forks}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Limits and defaults for the calls made inside `with motet.scope(...)`."""
+
+    outer: Scope | None = None
+    max_tokens: int | None = None
+    max_calls: int | None = None
+    max_cost: float | None = None
+    timeout_s: float | None = None
+    seed: int | None = None
+    model: Model | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_calls", "max_cost", "timeout_s"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ConfigError(f"{name} is {value!r}; it must be 0 or more")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@contextmanager
+def scope(
+    *,
+    max_tokens: int | None = None,
+    max_calls: int | None = None,
+    max_cost: float | None = None,
+    timeout_s: float | None = None,
+    seed: int | None = None,
+    model: Model | None = None,
+) -> Iterator[Scope]:
+    """Narrow budget, seed or model for the calls made inside.
+
+    Args:
+        max_tokens: Prompt and completion tokens of all calls together.
+        max_calls: Model calls; an answer from journal or cache is none.
+        max_cost: In the currency of the models' prices.
+        timeout_s: Seconds from the start of the first call inside.
+        seed: Seeds of the calls inside derive from it.
+        model: For prompts that no `.on(model)` binds.
+    """
+    inner = Scope(
+        outer=SCOPE.get(),
+        max_tokens=max_tokens,
+        max_calls=max_calls,
+        max_cost=max_cost,
+        timeout_s=timeout_s,
+        seed=seed,
+        model=model,
+    )
+    token = SCOPE.set(inner)
+    try:
+        yield inner
+    finally:
+        SCOPE.reset(token)
+
+
+class Ref(Generic[T_co]):
+    """A value that a call will have.
+
+    Pass it on to make an edge; await it in an `async def` program to read it.
+    """
+
+    __slots__ = (
+        "arguments",
+        "body",
+        "branch",
+        "code",
+        "dependencies",
+        "inputs",
+        "line",
+        "operation",
+        "ordinal",
+        "scope",
+    )
+
+    def __init__(
+        self, operation: Operation, arguments: tuple[Any, ...], code: CodeType | None, line: int
+    ) -> None:
+        found: list[Ref[Any]] = []
+        self.operation = operation
+        self.arguments = tuple([snapshot(value, found) for value in arguments])
+        self.inputs: tuple[Ref[Any], ...] = tuple(found)
+        """Refs in the arguments, in order."""
+        self.dependencies = self.inputs
+        """Refs whose values it waits for; a static program waits for its body's, not its inputs."""
+        self.body: Any = UNEXPANDED
+        branch = BRANCH.get()
+        self.branch = branch
+        self.ordinal = branch.calls
+        branch.calls += 1
+        if branch.made is not None:
+            branch.made.append(self)
+        self.scope = SCOPE.get()
+        self.code = code
+        self.line = line
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the call in the user's code."""
+        return f"{self.code.co_filename}:{self.line}" if self.code else "<graph>"
+
+    @property
+    def output(self) -> Any:
+        """Annotation of the value; `Any` where unknown."""
+        from motet.combinators import output_of
+
+        return output_of(self)
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        live = BRANCH.get().live
+        if live is None:
+            raise UnboundInputError(
+                f"{self!r} was awaited outside a running `async def` program; "
+                "run it with motet.run(ref) or await motet.arun(ref)",
+                place=self.place,
+            )
+        return live.result(self).__await__()
+
+    def __getitem__(self, key: Any) -> Ref[Any]:
+        from motet.combinators import item
+
+        return item(self, key)
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.operation.name} at {self.place}>"
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UnboundInputError(
+            f"{self!r} has no value yet, so it cannot be {what}: pass it on to another call, "
+            "use motet.map for a list, or await it in an `async def` program",
+            place=self.place,
+        )
+
+    def __bool__(self) -> bool:
+        self._refuse("tested")
+
+    def __iter__(self) -> Iterator[Any]:
+        self._refuse("iterated over")
+
+    def __len__(self) -> int:
+        self._refuse("measured")
+
+    def __contains__(self, value: object) -> bool:
+        self._refuse("searched")
+
+    def __str__(self) -> str:
+        self._refuse("made into text")
+
+    def __format__(self, spec: str) -> str:
+        self._refuse("made into text")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Ref cannot be pickled")
+
+
+_ROOT = Branch(None, None)
+BRANCH: ContextVar[Branch] = ContextVar("motet_branch", default=_ROOT)
+SCOPE: ContextVar[Scope | None] = ContextVar("motet_scope", default=None)
+RUN: ContextVar[LiveRun | None] = ContextVar("motet_run", default=None)
+"""The run that the code is part of, in steps too."""
+
+
+def snapshot(value: Any, found: list[Ref[Any]]) -> Any:
+    """Copy containers, so that later changes by the caller are not seen; list the refs inside."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is Ref:
+        found.append(value)
+        return value
+    if kind is list:
+        return [snapshot(v, found) for v in value]
+    if kind is dict:
+        return {k: snapshot(v, found) for k, v in value.items()}
+    if kind is tuple:
+        return tuple([snapshot(v, found) for v in value])
+    if kind is set or kind is frozenset:
+        return kind(snapshot(v, found) for v in value)
+    if isinstance(value, Mapping) and not dataclasses.is_dataclass(value):
+        return {k: snapshot(v, found) for k, v in value.items()}
+    for part in _parts(value).values():
+        snapshot(part, found)
+    return value
+
+
+def _parts(value: Any) -> Mapping[str, Any]:
+    """Fields of a pydantic model or a dataclass; nothing for other objects."""
+    kind = type(value)
+    if getattr(kind, "__motet_opaque__", False):
+        return {}
+    if hasattr(kind, "model_fields") and hasattr(kind, "model_copy"):
+        fields: dict[str, Any] = vars(value)
+        return fields
+    if dataclasses.is_dataclass(kind):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(kind)}
+    return {}
+
+
+def substitute(value: Any, lookup: Callable[[Ref[Any]], Any]) -> Any:
+    """Return `value` with every ref replaced by its own copy of what `lookup` gives."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is Ref:
+        got = lookup(value)
+        return got if type(got) in PLAIN else _copied(got)
+    if kind is list:
+        return [substitute(v, lookup) for v in value]
+    if kind is dict:
+        return {k: substitute(v, lookup) for k, v in value.items()}
+    if kind is tuple:
+        return tuple([substitute(v, lookup) for v in value])
+    if kind is set or kind is frozenset:
+        return kind(substitute(v, lookup) for v in value)
+    found: list[Ref[Any]] = []
+    parts = _parts(value)
+    for part in parts.values():
+        snapshot(part, found)
+    if not found:
+        return value
+    changed = {name: substitute(part, lookup) for name, part in parts.items()}
+    if hasattr(kind, "model_validate"):
+        return kind.model_validate(changed)
+    return dataclasses.replace(value, **changed)
+
+
+def _copied(value: Any) -> Any:
+    """Copy containers, so that one reader of a value cannot change what another reads."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        return kind([_copied(v) for v in value])
+    if kind is dict:
+        return {k: _copied(v) for k, v in value.items()}
+    if hasattr(kind, "model_copy"):
+        return value.model_copy(deep=True)
+    return value

@@ -1,0 +1,1 @@
+"""The runtime: executes a graph, journals it, and accounts for it."""

@@ -1,0 +1,124 @@
+"""Engines in use on an event loop: found by URL, one dispatcher each."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from motet.dispatch import Dispatcher
+from motet.engine import Engine
+from motet.errors import ConfigError, EngineUnavailableError, MotetError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from motet.model import Model
+
+GROUP = "motet.engines"
+_BUILT_IN = {
+    "http": "motet.serving.openai:connect",
+    "https": "motet.serving.openai:connect",
+    "local": "motet.serving.local:connect",
+}
+
+
+def find_factory(url: str) -> Callable[..., Engine]:
+    """Return what connects to engines of this URL's scheme.
+
+    Raises:
+        ConfigError: No engine has this scheme.
+        PluginError: The engine's entry point does not load.
+    """
+    scheme = urlsplit(url).scheme
+    target = _BUILT_IN.get(scheme)
+    if target is None:
+        found = {e.name: e.value for e in importlib.metadata.entry_points(group=GROUP)}
+        target = found.get(scheme)
+        if target is None:
+            known = ", ".join(sorted({*_BUILT_IN, *found}))
+            raise ConfigError(f"no engine serves {url!r}; known schemes are {known}")
+    module, _, name = target.partition(":")
+    try:
+        factory: Callable[..., Engine] = getattr(importlib.import_module(module), name)
+    except Exception as exc:  # foreign code is imported here
+        raise PluginError(f"the engine of {scheme}: ({target}) does not load: {exc}") from exc
+    return factory
+
+
+class EnginePool:
+    """Dispatchers of one event loop, by engine. Runs on the loop share it."""
+
+    _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, EnginePool] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._opened: dict[Any, tuple[Engine, bool]] = {}
+        self._dispatchers: dict[Any, Dispatcher] = {}
+        self._users = 0
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    def acquire(cls) -> EnginePool:
+        """Return the running loop's pool; pair it with `release`."""
+        loop = asyncio.get_running_loop()
+        pool = cls._pools.get(loop)
+        if pool is None:
+            pool = cls._pools[loop] = cls()
+        pool._users += 1
+        return pool
+
+    async def release(self) -> None:
+        """Close the connections that the pool opened when the last run is done with them."""
+        self._users -= 1
+        if self._users:
+            return
+        self._pools.pop(asyncio.get_running_loop(), None)
+        opened = [engine for engine, is_ours in self._opened.values() if is_ours]
+        self._opened.clear()
+        self._dispatchers.clear()
+        for engine in opened:
+            await engine.aclose()
+
+    def dispatcher_if_open(self, model: Model, max_concurrency: int | None) -> Dispatcher | None:
+        return self._dispatchers.get((self._key(model), max_concurrency))
+
+    async def dispatcher(self, model: Model, max_concurrency: int | None) -> Dispatcher:
+        """Return the dispatcher of `model`'s engine, connecting where need be."""
+        key = (self._key(model), max_concurrency)
+        found = self._dispatchers.get(key)
+        if found is not None:
+            return found
+        async with self._lock:
+            found = self._dispatchers.get(key)
+            if found is None:
+                engine = await self._open(model)
+                found = Dispatcher(engine, max_concurrency=max_concurrency)
+                self._dispatchers[key] = found
+        return found
+
+    async def _open(self, model: Model) -> Engine:
+        key = self._key(model)
+        if key not in self._opened:
+            if isinstance(model.engine, str):
+                factory = find_factory(model.engine)
+                settings = {"api_key": model.api_key} if model.api_key else {}
+                try:
+                    engine = await asyncio.to_thread(factory, model.engine, **settings)
+                except MotetError:
+                    raise
+                except Exception as exc:  # a factory is foreign code
+                    raise EngineUnavailableError(
+                        f"engine {model.url} did not start: {type(exc).__name__}: {exc}"
+                    ) from exc
+                self._opened[key] = (engine, True)
+            else:
+                assert model.engine is not None
+                self._opened[key] = (model.engine, False)
+        return self._opened[key][0]
+
+    @staticmethod
+    def _key(model: Model) -> Any:
+        return (model.engine, model.api_key) if isinstance(model.engine, str) else id(model.engine)

@@ -1,0 +1,812 @@
+"""The executor: starts a call when its own inputs are there, and never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from motet.budget import Account, Ledger
+from motet.combinators import Item, Map, Settle
+from motet.engine import Usage
+from motet.errors import (
+    BudgetExhaustedError,
+    CallCancelledError,
+    MotetError,
+    ReplayMismatchError,
+    StepError,
+    StoreError,
+    TooFewSurvivorsError,
+    UnboundInputError,
+)
+from motet.events import (
+    CallCancelled,
+    CallCreated,
+    CallEvent,
+    CallFailed,
+    CallFinished,
+    CallStarted,
+    Event,
+    Observer,
+)
+from motet.calls import Call, Calls, check_edges, set_heights
+from motet.operations import Program, Step
+from motet.prompts import Prompt
+from motet.refs import BRANCH, PLAIN, RUN, SCOPE, UNEXPANDED, Branch, Ref, Scope
+from motet.refs import snapshot, substitute
+from motet.runtime.prompting import Answer, answer_prompt, check_prompt, model_of
+from motet.runtime.stepping import StepTimes
+from motet.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from motet.budget import Budget
+    from motet.dispatch import Dispatcher
+    from motet.model import Model
+    from motet.runtime.engines import EnginePool
+    from motet.runtime.journal import Journal
+
+_log = logging.getLogger(__name__)
+_SLICE_S = 0.005
+"""Longest time that ready calls run before the event loop gets its turn."""
+
+
+class Executor:
+    """Executes one run on the running event loop. It is the `LiveRun` of its programs."""
+
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        budget: Budget,
+        seed: int,
+        model: Model | None,
+        journal: Journal | None,
+        is_cached: bool,
+        observers: Sequence[Observer],
+        is_streaming: bool,
+        engines: EnginePool,
+        max_concurrency: int | None,
+    ) -> None:
+        self.run_id = run_id
+        self.seed = seed
+        self.default_model = model
+        self.journal = journal
+        self.is_cached = is_cached
+        self.observers = tuple(observers)
+        self.is_streaming = is_streaming
+        self.ledger = Ledger(budget)
+        self.usage = Usage()
+        self.cost = 0.0
+        self.calls = Calls()
+        self.is_stopping = False
+        self.in_flight: set[Call] = set()
+        """Prompts whose request is at an engine now."""
+        self._root: Call | None = None
+        self._engines = engines
+        self._max_concurrency = max_concurrency
+        self._accounts: dict[Scope, Account] = {}
+        self._ready: deque[Call] = deque()
+        self._is_scheduled = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        self._step_times: dict[Step[Any], StepTimes] = {}
+        self._delivered: dict[Call, list[Call]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._context.run(BRANCH.set, Branch(None, None))
+        self._context.run(SCOPE.set, None)
+        self._context.run(RUN.set, self)
+        if journal is not None:
+            journal.input_id = lambda ref: self.calls.by_ref[ref].id
+            self.calls.on_identified = journal.check
+            self.usage, self.cost = journal.paid, journal.paid_cost
+            self.ledger.charge(self.ledger.root, journal.paid, journal.paid_cost)
+
+    # ---- what programs use -------------------------------------------------------------------
+
+    def submit(self, ref: Ref[Any]) -> None:
+        """Start `ref` as soon as its inputs are there."""
+        parent = ref.branch.parent
+        maker = parent if isinstance(parent, Call) else None
+        if maker is not None:
+            if maker.is_done or self.is_stopping:
+                raise CallCancelledError(f"{maker.ref.operation.short_name} has ended")
+            self._note_survived(maker)
+        try:
+            new = self.calls.add(ref)
+        except ReplayMismatchError as exc:
+            self._abort(exc)
+            raise
+        for call in new:
+            check_edges(call.ref)
+        call = self.calls.by_ref[ref]
+        if maker is not None:
+            call.height = maker.height + 1
+            if maker.children is None:
+                maker.children = []
+            maker.children.append(call)
+        set_heights(reversed(new), self.calls.by_ref)
+        self._need(call)
+
+    async def result(self, ref: Ref[Any]) -> Any:
+        """Wait for the value of `ref`; raise the error that it failed with."""
+        call = self.calls.by_ref.get(ref)
+        if call is None or not call.is_needed:
+            self.submit(ref)
+            call = self.calls.by_ref[ref]
+        if not call.is_done:
+            future: asyncio.Future[None] = self._loop.create_future()
+            if call.awaiting is None:
+                call.awaiting = []
+            call.awaiting.append(future)
+            try:
+                await future
+            finally:
+                if not call.is_done:
+                    call.awaiting.remove(future)
+        if call.state == "finished":
+            value = call.value
+            return value if type(value) in PLAIN else substitute([ref], self._value_of)[0]
+        parent = BRANCH.get().parent
+        if isinstance(parent, Call):
+            self._delivered.setdefault(parent, []).append(call)
+        raise call.error.with_traceback(None)
+
+    def _note_survived(self, maker: Call) -> None:
+        """Journal the failures that a program caught, so that a resume takes the same way."""
+        for failed in self._delivered.pop(maker, ()):
+            if self.journal is not None and failed.state == "failed":
+                self.journal.write(failed, None, on_committed=self._noted, error=failed.error)
+
+    def drop_children(self, maker: Call) -> None:
+        """Cancel the calls that `maker` made and that nothing waits for."""
+        for child in reversed(maker.children or ()):
+            if not child.is_done and self._is_unwanted(child):
+                self._cancel(child)
+
+    # ---- budgets, seeds, engines ---------------------------------------------------------------
+
+    def account(self, scope: Scope | None) -> Account:
+        """The account that a call made in `scope` draws on; its clock runs from now on."""
+        if scope is None:
+            return self.ledger.root
+        found = self._accounts.get(scope)
+        if found is None:
+            found = self._accounts[scope] = Account(scope, self.account(scope.outer))
+            found.start_clock()
+        return found
+
+    def seed_of(self, scope: Scope | None) -> int:
+        while scope is not None:
+            if scope.seed is not None:
+                return scope.seed
+            scope = scope.outer
+        return self.seed
+
+    def is_priced(self, scope: Scope | None) -> bool:
+        """Whether a limit of cost holds in `scope`."""
+        while scope is not None:
+            if scope.max_cost is not None:
+                return True
+            scope = scope.outer
+        return self.ledger.root.limits.max_cost is not None
+
+    async def dispatcher(self, model: Model) -> Dispatcher:
+        return await self._engines.dispatcher(model, self._max_concurrency)
+
+    # ---- the run -------------------------------------------------------------------------------
+
+    async def prepare(self, root: Ref[Any]) -> Call:
+        """Name the calls of `root` and check them; nothing is asked.
+
+        Raises:
+            ProgramError, ConfigError: The program is wrong; names the place.
+        """
+        new = self.calls.add(root)
+        for call in new:
+            check_edges(call.ref)
+        await self._check_prompts(new)
+        set_heights(reversed(new), self.calls.by_ref)
+        self._root = self.calls.by_ref[root]
+        return self._root
+
+    async def execute(self, root: Call) -> Any:
+        """Return the value of `root`; raise the `MotetError` that it failed with."""
+        timer = None
+        limit = self.ledger.root.timeout_s
+        if limit is not None:
+            timer = self._loop.call_later(limit, self._expire, root, self.ledger.root)
+        try:
+            self._need(root)
+            return await self.result(root.ref)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def close(self) -> None:
+        """Abort what still runs, and wait until the engines were told."""
+        self.is_stopping = True
+        self._ready.clear()
+        for call in list(self.calls.by_id.values()) if self._tasks else ():
+            if call.task is not None and not call.is_done:
+                self._cancel(call)
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def drain(self, patience_s: float) -> None:
+        """Start nothing new; wait for the requests in flight, for `patience_s` at most."""
+        self.is_stopping = True
+        self._ready.clear()
+        for call in list(self.calls.by_id.values()):
+            if call.task is not None and not call.is_done and call not in self.in_flight:
+                if isinstance(call.ref.operation, Prompt):
+                    call.task.cancel()
+        waiting = [call.task for call in self.in_flight]
+        if waiting:
+            await asyncio.wait(waiting, timeout=patience_s)
+
+    async def _check_prompts(self, new: Iterable[Call]) -> None:
+        """Refuse what cannot be answered before anything is asked."""
+        seen: set[Any] = set()
+        for call in new:
+            ref = call.ref
+            if not isinstance(ref.operation, Prompt):
+                continue
+            model = model_of(ref.operation, ref.scope, self.default_model)
+            key = (ref.operation, ref.scope)
+            if key in seen:
+                continue
+            seen.add(key)
+            check_prompt(ref, model, None, priced=self.is_priced(ref.scope))
+            if model is not None and model.program is None:
+                dispatcher = await self.dispatcher(model)
+                check_prompt(ref, model, dispatcher.engine, priced=False)
+
+    # ---- states --------------------------------------------------------------------------------
+
+    def _need(self, root: Call) -> None:
+        """Mark `root` and what it waits for as needed; queue what can start."""
+        by_ref = self.calls.by_ref
+        stack = [root]
+        while stack:
+            call = stack.pop()
+            if call.is_needed:
+                continue
+            call.is_needed = True
+            if self.observers:
+                self._emit_created(call)
+            if self.journal is not None and self._recall(call):
+                continue
+            if call.ref.operation.kind == "race":
+                self._start_race(call)
+                stack.extend(by_ref[ref] for ref in call.ref.dependencies)
+                continue
+            failed: Call | None = None
+            unmet = 0
+            for ref in call.ref.dependencies:
+                below = by_ref[ref]
+                if below.state == "finished":
+                    continue
+                if below.state in ("failed", "cancelled"):
+                    failed = below
+                    continue
+                unmet += 1
+                if below.dependents is None:
+                    below.dependents = []
+                below.dependents.append(call)
+                stack.append(below)
+            call.unmet = unmet
+            if failed is not None and not call.ref.operation.tolerates_failures:
+                self._fail(call, failed.error)
+            elif unmet == 0:
+                self._ready.append(call)
+        self._schedule()
+
+    def _recall(self, call: Call) -> bool:
+        assert self.journal is not None
+        found = self.journal.recall(call)
+        if found is None:
+            return False
+        value, error, entry = found
+        if call.ref.scope is not None:
+            account = self.account(call.ref.scope)
+            while account.outer is not None:  # the root was charged with the whole journal
+                self.ledger.charge(account, entry.usage, entry.cost)
+                account = account.outer
+        if error is not None:
+            self._fail(call, error)
+        else:
+            call.usage, call.cost, call.duration_s = entry.usage, entry.cost, entry.duration_s
+            if self.observers:
+                self.emit(
+                    CallFinished,
+                    call,
+                    usage=entry.usage,
+                    cost=entry.cost,
+                    duration_s=entry.duration_s,
+                    source="journal",
+                )
+            self._set_finished(call, value)
+        return True
+
+    def _schedule(self) -> None:
+        if self._ready and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._run_ready, context=self._context)
+
+    def _run_ready(self) -> None:
+        self._is_scheduled = False
+        ready = self._ready
+        if self.is_stopping:
+            ready.clear()
+        until = time.perf_counter() + _SLICE_S
+        count = 0
+        while ready:
+            call = ready.popleft()
+            if call.state == "waiting":
+                self._start(call)
+            count += 1
+            if not count & 31 and time.perf_counter() > until:
+                self._schedule()
+                return
+
+    def _start(self, call: Call) -> None:
+        ref = call.ref
+        operation = ref.operation
+        if self.observers:
+            call.started_s = time.monotonic()
+            self.emit(CallStarted, call)
+        elif self.journal is not None:
+            call.started_s = time.monotonic()
+        try:
+            if type(operation) is Step:
+                self._start_step(call, operation)
+            elif isinstance(operation, Prompt):
+                self._spawn(call, self._run_prompt(call), call.id)
+            elif ref.body is not UNEXPANDED:
+                self._finish(call, substitute(ref.body, self._value_of))
+            elif isinstance(operation, (Program, Map)):
+                self._spawn(call, self._run_program(call), call.id)
+            else:
+                self._start_combinator(call)
+        except MotetError as exc:
+            self._fail(call, exc)
+        except Exception as exc:  # the user's code may raise anything
+            self._fail(call, step_error(call, exc))
+
+    def _value_of(self, ref: Ref[Any]) -> Any:
+        return self.calls.by_ref[ref].value
+
+    def _values(self, ref: Ref[Any]) -> tuple[Any, ...]:
+        by_ref = self.calls.by_ref
+        values = []
+        for given in ref.arguments:
+            value = by_ref[given].value if type(given) is Ref else given
+            if type(value) not in PLAIN:
+                value = substitute(given, self._value_of)
+            values.append(value)
+        return tuple(values)
+
+    # ---- steps ---------------------------------------------------------------------------------
+
+    def _start_step(self, call: Call, operation: Step[Any]) -> None:
+        values = self._values(call.ref)
+        if operation.is_async:
+            self._spawn(call, self._run_async_step(call, operation, values), call.id)
+            return
+        times = self._step_times.get(operation)
+        if times is None:
+            times = self._step_times[operation] = StepTimes()
+        if not times.is_quick:
+            self._spawn(call, self._run_in_thread(call, operation, values, times), call.id)
+            return
+        began = time.perf_counter()
+        value = operation.parameters.invoke(values)
+        times.add(time.perf_counter() - began)
+        self._finish_step(call, value)
+
+    async def _run_async_step(
+        self, call: Call, operation: Step[Any], values: tuple[Any, ...]
+    ) -> None:
+        SCOPE.set(call.ref.scope)
+        self._finish_step(call, await operation.parameters.invoke(values))
+
+    async def _run_in_thread(
+        self, call: Call, operation: Step[Any], values: tuple[Any, ...], times: StepTimes
+    ) -> None:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(64, thread_name_prefix="motet-step")
+        SCOPE.set(call.ref.scope)
+        context = copy_context()
+
+        def work() -> Any:
+            began = time.perf_counter()
+            try:
+                return context.run(operation.parameters.invoke, values)
+            finally:
+                times.add(time.perf_counter() - began)
+
+        self._finish_step(call, await self._loop.run_in_executor(self._threads, work))
+
+    def _finish_step(self, call: Call, value: Any) -> None:
+        if type(value) not in PLAIN and (type(value) is Ref or inspect.isawaitable(value)):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise UnboundInputError(
+                f"step {call.ref.operation.short_name} returned a {type(value).__name__}; "
+                "make it a @program, or an async step",
+                place=call.ref.place,
+            )
+        self._finish(call, value)
+
+    # ---- prompts and programs ------------------------------------------------------------------
+
+    async def _run_prompt(self, call: Call) -> None:
+        prompt: Prompt[Any] = call.ref.operation  # type: ignore[assignment]
+        answer = await answer_prompt(self, call, prompt.render(self._values(call.ref)))
+        self.usage += answer.usage
+        self.cost += answer.cost
+        error: MotetError | None = None
+        value: Any = None
+        try:
+            value = prompt.read(answer.reply)
+        except MotetError as exc:
+            error = exc
+        self._finish(call, value, raw=answer.reply, answer=answer, error=error)
+
+    async def _run_program(self, call: Call) -> None:
+        operation: Any = call.ref.operation
+        branch = Branch(self, call)
+        BRANCH.set(branch)
+        SCOPE.set(call.ref.scope)
+        values = self._values(call.ref)
+        try:
+            if isinstance(operation, Map):
+                result = await operation.grow(values)
+            else:
+                result = await operation.parameters.invoke(values)
+            found: list[Ref[Any]] = []
+            result = snapshot(result, found)
+            for ref in found:
+                await self.result(ref)
+            self._note_survived(call)
+            value = substitute(result, self._value_of)
+        finally:
+            self._delivered.pop(call, None)
+            self.drop_children(call)
+        self._finish(call, value)
+
+    # ---- combinators ---------------------------------------------------------------------------
+
+    def _start_combinator(self, call: Call) -> None:
+        operation = call.ref.operation
+        if isinstance(operation, Item):
+            self._finish(call, operation.pick(*self._values(call.ref)))
+        elif isinstance(operation, Settle):
+            outcomes = [self._outcome(member) for member in call.ref.arguments[0]]
+            try:
+                value = operation.value_of(call.ref, outcomes)
+            except TooFewSurvivorsError as exc:
+                self._fail(call, exc)
+            else:
+                self._finish(call, value, raw=outcomes)
+
+    def _outcome(self, member: Any) -> Outcome[Any]:
+        if type(member) is not Ref:
+            return Outcome(member)
+        below = self.calls.by_ref[member]
+        if below.state == "finished":
+            return Outcome(below.value)
+        return Outcome(error=below.error)
+
+    def _start_race(self, race: Call) -> None:
+        members = {self.calls.by_ref[ref] for ref in race.ref.inputs}
+        race.state = "running"
+        race.unmet = len(members)
+        race.started_s = time.monotonic()
+        for member in members:
+            if member.is_done:
+                self._judge(race, member)
+            else:
+                if member.dependents is None:
+                    member.dependents = []
+                member.dependents.append(race)
+
+    def _judge(self, race: Call, member: Call) -> None:
+        """Let `member` win, or count it out; without a winner the race fails."""
+        if race.unmet <= 0 or race.is_done:
+            return
+        accept = race.ref.arguments[1]
+        try:
+            wins = member.state == "finished" and (accept is None or accept(member.value))
+        except Exception as exc:  # accept= is the user's function
+            race.unmet = 0
+            self._fail(race, step_error(race, exc))
+            return
+        inputs = [self.calls.by_ref[ref] for ref in race.ref.inputs]
+        if wins:
+            race.unmet = 0
+            self._finish(race, member.value, raw=(inputs.index(member), member.value))
+            for loser in inputs:
+                others = [d for d in loser.dependents or () if d is not race and not d.is_done]
+                if not loser.is_done and not others and not loser.awaiting:
+                    self._cancel(loser)
+            return
+        race.unmet -= 1
+        if race.unmet == 0:
+            failures = [m.error for m in inputs if m.error is not None]
+            why = f": {type(failures[0]).__name__}: {failures[0]}" if failures else ""
+            self._fail(
+                race,
+                TooFewSurvivorsError(
+                    f"none of {len(inputs)} racing calls gave a good value{why}",
+                    failures=failures,
+                ),
+            )
+
+    # ---- ends ----------------------------------------------------------------------------------
+
+    def _finish(
+        self,
+        call: Call,
+        value: Any,
+        *,
+        raw: Any = None,
+        answer: Answer | None = None,
+        error: MotetError | None = None,
+    ) -> None:
+        """Journal `call`, then let those go on that wait for it."""
+        if call.is_done:
+            return
+        call.state = "running"
+        if self.journal is None:
+            if answer is None and not self.observers:
+                self._set_finished(call, value)
+            else:
+                self._end(call, value, answer, error)
+            return
+
+        def on_committed(failure: StoreError | None) -> None:
+            if failure is not None:
+                self._abort(failure)
+            elif not call.is_done:
+                self._end(call, value, answer, error)
+
+        operation = call.ref.operation
+        if operation.is_derived:
+            if operation.kind != "collect":
+                self.journal.write(call, None, on_committed=self._noted)
+            self._end(call, value, answer, error)
+            return
+        if answer is None:
+            self.journal.write(call, value if raw is None else raw, on_committed=on_committed)
+            return
+        finish = answer.reply.completions[0].finish_reason if answer.reply.completions else None
+        self.journal.write(
+            call,
+            raw,
+            on_committed=on_committed,
+            usage=answer.usage,
+            cost=answer.cost,
+            source=answer.source,
+            model=answer.model,
+            request=answer.request,
+            is_cacheable=answer.source == "engine",
+            finish_reason=finish,
+        )
+
+    def _abort(self, error: MotetError) -> None:
+        """End the run: what happens from now on could not be resumed."""
+        if self._root is not None:
+            self._fail(self._root, error)
+
+    def _noted(self, failure: StoreError | None) -> None:
+        if failure is not None:
+            self._abort(failure)
+
+    def _end(self, call: Call, value: Any, answer: Answer | None, error: MotetError | None) -> None:
+        if call.started_s:
+            call.duration_s = time.monotonic() - call.started_s
+        if answer is not None:
+            call.usage, call.cost = answer.usage, answer.cost
+        if error is not None:
+            self._fail(call, error)
+            return
+        if self.observers:
+            self.emit(
+                CallFinished,
+                call,
+                usage=answer.usage if answer else Usage(),
+                cost=answer.cost if answer else 0.0,
+                duration_s=call.duration_s or 0.0,
+                source=answer.source if answer else "local",
+            )
+        self._set_finished(call, value)
+
+    def _set_finished(self, call: Call, value: Any) -> None:
+        call.state = "finished"
+        call.value = value
+        dependents = call.dependents
+        if dependents is not None:
+            call.dependents = None
+            for above in dependents:
+                if above.state == "waiting":
+                    above.unmet -= 1
+                    if above.unmet == 0:
+                        self._ready.append(above)
+                elif above.state == "running":
+                    self._judge(above, call)
+            self._schedule()
+        self._wake(call)
+
+    def _wake(self, call: Call) -> None:
+        if call.awaiting is not None:
+            for future in call.awaiting:
+                if not future.done():
+                    future.set_result(None)
+            call.awaiting = None
+
+    def _fail(self, root: Call, error: MotetError) -> None:
+        """Fail `root` and everything that cannot do without it."""
+        stack = [root]
+        while stack:
+            call = stack.pop()
+            if call.is_done:
+                continue
+            call.state = "failed"
+            call.error = error
+            if call.children:
+                self.drop_children(call)
+            if self.observers:
+                self.emit(CallFailed, call, error_type=type(error).__name__, message=str(error))
+            for above in call.dependents or ():
+                if above.is_done:
+                    continue
+                if not above.ref.operation.tolerates_failures:
+                    stack.append(above)
+                elif above.state == "waiting":
+                    above.unmet -= 1
+                    if above.unmet == 0:
+                        self._ready.append(above)
+                else:
+                    self._judge(above, call)
+            self._wake(call)
+        self._schedule()
+
+    def _is_unwanted(self, call: Call) -> bool:
+        return not call.awaiting and all(d.is_done for d in call.dependents or ())
+
+    def _cancel(self, root: Call) -> None:
+        """Cancel `root`, what it has made, and what only it waited for."""
+        stack = [root]
+        while stack:
+            call = stack.pop()
+            if call.is_done:
+                continue
+            call.state = "cancelled"
+            call.error = CallCancelledError(
+                f"{call.ref.operation.short_name} was cancelled: nothing needs it any more"
+            )
+            if call.task is not None:
+                call.task.cancel()
+            if self.observers:
+                self.emit(CallCancelled, call)
+            stack.extend(call.children or ())
+            for ref in call.ref.dependencies:
+                below = self.calls.by_ref[ref]
+                maker = ref.branch.parent
+                is_held = isinstance(maker, Call) and not maker.is_done
+                if not below.is_done and not is_held and self._is_unwanted(below):
+                    stack.append(below)
+            self._wake(call)
+
+    def _expire(self, call: Call, account: Account) -> None:
+        if call.is_done:
+            return
+        seconds = account.timeout_s or 0.0
+        error = BudgetExhaustedError(
+            f"timeout_s is {seconds:g}: {call.ref.operation.short_name} was not done in time",
+            limit="timeout_s",
+            limit_value=seconds,
+        )
+        task = call.task
+        self._fail(call, error)
+        for child in call.children or ():
+            self._cancel(child)
+        if task is not None:
+            task.cancel()
+
+    # ---- tasks ---------------------------------------------------------------------------------
+
+    def _spawn(self, call: Call, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        call.state = "running"
+        # Made here and not by loop.create_task, so that it is no branch of the calling program.
+        task = asyncio.Task(
+            self._guard(call, coroutine), loop=self._loop, name=name, context=self._context.copy()
+        )
+        call.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+        timer = None
+        scope = call.ref.scope
+        if scope is not None:
+            timer = self._limit_time(call, scope)
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            if not call.is_done:
+                self._cancel(call)
+        except MotetError as exc:
+            self._fail(call, exc)
+        except Exception as exc:  # the user's code may raise anything
+            self._fail(call, step_error(call, exc))
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _limit_time(self, call: Call, scope: Scope) -> asyncio.TimerHandle | None:
+        account: Account | None = self.account(scope)
+        nearest: Account | None = None
+        while account is not None and account is not self.ledger.root:
+            if account.deadline is not None and (
+                nearest is None or account.deadline < (nearest.deadline or 0.0)
+            ):
+                nearest = account
+            account = account.outer
+        if nearest is None or nearest.deadline is None:
+            return None
+        delay = max(0.0, nearest.deadline - time.monotonic())
+        return self._loop.call_later(delay, self._expire, call, nearest)
+
+    # ---- events --------------------------------------------------------------------------------
+
+    def emit(self, event: type[CallEvent], call: Call, /, **fields: Any) -> None:
+        """Send an event about `call` to every observer; an observer's failure is only logged."""
+        self.send(
+            event(
+                run_id=self.run_id,
+                time_s=time.monotonic(),
+                call_id=call.id,
+                parent_id=call.parent.id if call.parent is not None else None,
+                operation=call.ref.operation.name,
+                **fields,
+            )
+        )
+
+    def send(self, event: Event) -> None:
+        for observer in self.observers:
+            try:
+                observer.on_event(event)
+            except Exception:
+                _log.exception("observer %r failed on %s", observer, type(event).__name__)
+
+    def _emit_created(self, call: Call) -> None:
+        ref = call.ref
+        model = None
+        if isinstance(ref.operation, Prompt):
+            found = model_of(ref.operation, ref.scope, self.default_model)
+            model = found.label if found is not None else None
+        inputs = tuple([self.calls.by_ref[r].id for r in ref.dependencies])
+        self.emit(CallCreated, call, kind=ref.operation.kind, inputs=inputs, model=model)
+
+
+def step_error(call: Call, exc: BaseException) -> StepError:
+    """Wrap what a user's function raised."""
+    error = StepError(
+        f"{call.ref.operation.short_name} raised {type(exc).__name__}: {exc} "
+        f"(called at {call.ref.place})",
+        error_type=f"{type(exc).__module__}.{type(exc).__qualname__}",
+    )
+    error.__cause__ = exc
+    return error

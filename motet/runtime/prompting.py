@@ -1,0 +1,327 @@
+"""How a prompt is answered: from the cache, by an engine within the budget, or by a program."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from motet.budget import Amount
+from motet.digest import digest_bytes
+from motet.engine import Capability, Completion, Engine, Reply, Request, Sampling, Usage
+from motet.errors import CapabilityError, ConfigError, EngineError, UnboundModelError
+from motet.events import EngineCalled, EngineRetried, TextStreamed
+from motet.operations import required_capabilities
+from motet.outputs import element_type, fits
+from motet.prompts import Prompt, load_reply
+from motet.refs import BRANCH, SCOPE, Branch, Ref, Scope
+from motet.types import Chat, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from motet.budget import Account
+    from motet.dispatch import Dispatcher
+    from motet.calls import Call
+    from motet.model import Model
+    from motet.runtime.executor import Executor
+
+DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A reply and where it came from."""
+
+    reply: Reply
+    source: str
+    model: str
+    usage: Usage = Usage()
+    """What was paid now."""
+    cost: float = 0.0
+    request: tuple[str, bytes] | None = None
+
+
+def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) -> Model | None:
+    """The model that answers: the prompt's own, the nearest scope's, or the run's."""
+    if prompt.binding.model is not None:
+        return prompt.binding.model
+    while scope is not None:
+        if scope.model is not None:
+            return scope.model
+        scope = scope.outer
+    return default
+
+
+def check_prompt(
+    ref: Ref[Any], model: Model | None, engine: Engine | None, *, priced: bool
+) -> None:
+    """Refuse a prompt that cannot be answered.
+
+    Raises:
+        UnboundModelError: It has no model.
+        CapabilityError: The engine lacks what its settings need; names it.
+        ConfigError: `max_cost` is set and the model has no price.
+    """
+    prompt = ref.operation
+    assert isinstance(prompt, Prompt)
+    if model is None:
+        raise UnboundModelError(
+            f"{prompt.short_name} has no model: bind one with .on(model), "
+            "with motet.scope(model=...), or give motet.run(..., model=...)",
+            place=ref.place,
+        )
+    if model.program is not None:
+        return
+    if priced and model.price is None:
+        raise ConfigError(
+            f"max_cost is set, but model {model.label} has no price; "
+            "give Model(..., price=motet.Price(prompt=..., completion=...)), 0 where it is free"
+        )
+    if engine is None:
+        return
+    needed = required_capabilities(prompt.binding.resolved(model), is_continued=prompt.is_continued)
+    missing = sorted(needed - engine.capabilities)
+    if missing:
+        raise CapabilityError(
+            f"{prompt.short_name} needs {', '.join(missing)}, which {engine.url} has not",
+            place=ref.place,
+        )
+
+
+def derive_seed(seed: int, call_id: str) -> int:
+    """Seed of a call: 31 bits of the run's seed and the call's id."""
+    digest = blake2b(f"{seed}:{call_id}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def is_greedy(sampling: Sampling) -> bool:
+    return sampling.temperature == 0
+
+
+def encode_request(url: str, request: Request) -> bytes:
+    """Everything that decides the reply, as canonical ASCII JSON: the cache's key."""
+    sampling = request.sampling
+    settings: dict[str, Any] = {}
+    if sampling is not DEFAULT_SAMPLING:
+        for name in Sampling.__slots__:
+            value = getattr(sampling, name)
+            if value is None or value == () or value == {}:
+                continue
+            settings[name] = [r.identity for r in value] if name == "decoding" else value
+    prompt = request.prompt
+    shown: Any = prompt
+    if prompt and type(prompt) is tuple and type(prompt[0]) is Message:
+        shown = [_shown_message(m) for m in prompt]
+    body: dict[str, Any] = {"engine": url, "model": request.model, "prompt": shown}
+    body["sampling"] = settings
+    if request.n != 1:
+        body["n"] = request.n
+    if request.constraint is not None:
+        body["constraint"] = [request.constraint.kind, request.constraint.value]
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _shown_message(message: Any) -> Any:
+    if not message.tool_calls and message.tool_call_id is None:
+        return [message.role, message.content]
+    calls = [[c.id, c.name, c.arguments] for c in message.tool_calls]
+    return [message.role, message.content, calls, message.tool_call_id]
+
+
+def most_tokens(prompt: Chat | str | tuple[int, ...]) -> int:
+    """A number of tokens that a prompt cannot exceed: no token is shorter than a byte."""
+    if isinstance(prompt, str):
+        return len(prompt.encode("utf-8", "surrogatepass")) + 16
+    total = 16
+    for part in prompt:
+        if isinstance(part, int):
+            total += 1
+        else:
+            total += len(part.content.encode("utf-8", "surrogatepass")) + 16
+            total += sum(len(c.arguments) + len(c.name) + 16 for c in part.tool_calls)
+    return total
+
+
+def cost_of(model: Model, usage: Usage) -> float:
+    """What `usage` costs at the model's price; 0 without one."""
+    price = model.price
+    if price is None:
+        return 0.0
+    cached = price.prompt if price.cached_prompt is None else price.cached_prompt
+    fresh = usage.prompt_tokens - usage.cached_tokens
+    total = fresh * price.prompt + usage.cached_tokens * cached
+    return (total + usage.completion_tokens * price.completion) / 1e6
+
+
+async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
+    """Ask the model that `call` is bound to."""
+    ref = call.ref
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    model = model_of(prompt, ref.scope, run.default_model)
+    check_prompt(ref, model, None, priced=False)
+    assert model is not None
+    if model.program is not None:
+        return await _ask_program(run, call, model, chat, prompt.binding.samples or 1)
+    dispatcher = await run.dispatcher(model)
+    engine = dispatcher.engine
+    check_prompt(ref, model, engine, priced=run.is_priced(ref.scope))
+    request = _request(run, call, prompt, model, engine, chat)
+    is_seeded = Capability.SEED in engine.capabilities
+    key: tuple[str, bytes] | None = None
+    if run.journal is not None:
+        data = encode_request(engine.url, request)
+        key = (digest_bytes(data), data)
+        if run.is_cached:
+            hit = await run.journal.store.cached(key[0])
+            if hit is not None:
+                return Answer(
+                    reply=load_reply(hit[0]), source="cache", model=model.label, request=key
+                )
+    if not is_seeded and request.sampling.seed is not None:
+        request = replace(request, sampling=replace(request.sampling, seed=None))
+    return await _ask_engine(run, call, model, dispatcher, request, key)
+
+
+def _request(
+    run: Executor, call: Call, prompt: Prompt[Any], model: Model, engine: Engine, chat: Chat
+) -> Request:
+    binding = prompt.binding
+    sampling = model.sampling
+    if binding.sampling:
+        sampling = sampling.updated(binding.sampling)
+    if sampling.seed is None and not is_greedy(sampling):
+        sampling = replace(sampling, seed=derive_seed(run.seed_of(call.ref.scope), call.id))
+    constraint = prompt.answer.constraint
+    if constraint is not None and Capability.GRAMMAR not in engine.capabilities:
+        constraint = None
+    return Request(
+        model=model.name,
+        prompt=chat,
+        sampling=sampling,
+        n=binding.samples or 1,
+        constraint=constraint,
+        request_id=call.id,
+    )
+
+
+async def _ask_engine(
+    run: Executor,
+    call: Call,
+    model: Model,
+    dispatcher: Dispatcher,
+    request: Request,
+    key: tuple[str, bytes] | None,
+) -> Answer:
+    account = run.account(call.ref.scope)
+    need = await _need(account, model, dispatcher.engine, request)
+    reservation = await run.ledger.reserve(account, need)
+    try:
+        on_attempt, on_retry, on_delta = _callbacks(run, call, model)
+        reply = await dispatcher.complete(
+            request,
+            height=call.height,
+            on_delta=on_delta,
+            on_attempt=on_attempt,
+            on_retry=on_retry,
+        )
+    except BaseException:
+        reservation.refund()
+        raise
+    finally:
+        run.in_flight.discard(call)
+    usage = replace(reply.usage, calls=1)
+    cost = cost_of(model, usage)
+    reservation.settle(usage, cost)
+    if len(reply.completions) != request.n:
+        raise EngineError(
+            f"{dispatcher.engine.url} gave {len(reply.completions)} completions for n={request.n}"
+        )
+    return Answer(
+        reply=reply, source="engine", model=model.label, usage=usage, cost=cost, request=key
+    )
+
+
+async def _need(account: Account, model: Model, engine: Engine, request: Request) -> Amount:
+    """What the request may use at most; tokens are counted only where a limit asks."""
+    around: Account | None = account
+    while around is not None:
+        if around.limits.max_tokens is not None or around.limits.max_cost is not None:
+            break
+        around = around.outer
+    else:
+        return Amount(calls=1)
+    counted = await engine.count_tokens(request.prompt)
+    prompt_tokens = most_tokens(request.prompt) if counted is None else counted
+    completion_tokens = request.n * request.sampling.max_tokens
+    usage = Usage(prompt_tokens, completion_tokens)
+    return Amount(usage.tokens, 1, cost_of(model, usage))
+
+
+def _callbacks(
+    run: Executor, call: Call, model: Model
+) -> tuple[
+    Callable[[int], None],
+    Callable[[int, EngineError, float], None],
+    Callable[[int, str], None] | None,
+]:
+    def on_attempt(attempt: int) -> None:
+        run.in_flight.add(call)
+        if run.observers:
+            run.emit(EngineCalled, call, model=model.label, attempt=attempt)
+
+    def on_retry(attempt: int, error: EngineError, wait_s: float) -> None:
+        run.in_flight.discard(call)
+        if run.observers:
+            run.emit(EngineRetried, call, attempt=attempt, error=str(error), wait_s=wait_s)
+
+    def on_delta(index: int, text: str) -> None:
+        run.emit(TextStreamed, call, index=index, text=text)
+
+    return on_attempt, on_retry, on_delta if run.is_streaming and run.observers else None
+
+
+async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: int) -> Answer:
+    program = model.program
+    assert program is not None
+    free = next(name for name in program.parameters.names if name not in model.bound)
+    question: Any = chat
+    if not _takes_chat(program.parameters.hints.get(free, str)):
+        question = chat_text(chat)
+    BRANCH.set(Branch(run, call))
+    SCOPE.set(call.ref.scope)
+    refs = [program(**{**model.bound, free: question}) for _ in range(n)]
+    try:
+        values = [await ref for ref in refs]
+    finally:
+        run.drop_children(call)
+    completions = tuple(_as_completion(value) for value in values)
+    return Answer(reply=Reply(completions, Usage(), model.label), source="local", model=model.label)
+
+
+def _takes_chat(annotation: Any) -> bool:
+    if annotation is str:
+        return False
+    return fits(Chat, annotation) and element_type(annotation) is Message
+
+
+def chat_text(chat: Chat) -> str:
+    """A chat as one text: its only turn's content, or all turns in order."""
+    if len(chat) == 1:
+        return chat[0].content
+    if all(m.role in ("system", "user") for m in chat):
+        return "\n\n".join(m.content for m in chat)
+    return "\n\n".join(f"{m.role}: {m.content}" for m in chat)
+
+
+def _as_completion(value: Any) -> Completion:
+    if isinstance(value, Completion):
+        return value
+    if isinstance(value, str):
+        return Completion(value)
+    if hasattr(value, "model_dump_json"):
+        return Completion(value.model_dump_json())
+    if isinstance(value, (bool, int, float, list, dict)):
+        return Completion(json.dumps(value))
+    return Completion(str(value))

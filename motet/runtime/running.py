@@ -1,0 +1,457 @@
+"""Running a program: `run`, `arun`, `stream`, and what a program can ask about its run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from motet.budget import LIMITS, Budget, remaining
+from motet.engine import Usage
+from motet.errors import (
+    ConfigError,
+    MotetError,
+    ReplayMismatchError,
+    RunFailedError,
+    StoreError,
+    UnboundInputError,
+)
+from motet.events import Event, Observer, RunFinished, RunStarted
+from motet.model import Model
+from motet.planning import graph_of
+from motet.refs import RUN, SCOPE, Ref
+from motet.runtime.branches import named_branches
+from motet.runtime.engines import EnginePool
+from motet.runtime.executor import Executor
+from motet.runtime.journal import Journal
+from motet.runtime.result import CallResult, PartialResult, Result
+from motet.store.records import RunRecord
+from motet.types import JSON
+
+if TYPE_CHECKING:
+    from motet.store import Store
+
+T = TypeVar("T")
+DEFAULT_STORE = "default"
+"""Stands for a SQLite file in the user's data folder."""
+_PATIENCE_S = 30.0
+"""How long a first Ctrl-C waits for requests in flight."""
+
+
+def default_store_path() -> str:
+    """Path of the store that is used where none is named."""
+    import platformdirs
+
+    return os.path.join(platformdirs.user_data_dir("motet", appauthor=False), "motet.db")  # noqa: PTH118
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and that a person can type."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+async def arun(
+    ref: Ref[T],
+    *,
+    budget: Budget | None = None,
+    seed: int | None = None,
+    model: Model | str | None = None,
+    store: Store | str | os.PathLike[str] | None = DEFAULT_STORE,
+    cache: bool = True,
+    resume: str | None = None,
+    observers: Sequence[Observer] = (),
+    stream: bool = False,
+    max_concurrency: int | None = None,
+    manifest: Mapping[str, JSON] | None = None,
+) -> Result[T]:
+    """Run `ref` and return its value with what it took.
+
+    Args:
+        ref: What a prompt, a step, a program or a combinator returned.
+        budget: Limits of the whole run, resumptions included.
+        seed: Seeds of all calls derive from it and from their ids; 0 by default.
+        model: For prompts that nothing else binds.
+        store: Journal and cache: a `Store`, a path, a database URL, or None for neither. By
+            default a SQLite file in the user's data folder.
+        cache: Whether an equal request of an earlier run may answer.
+        resume: Id of a run of the same program to go on with.
+        observers: Told of every event.
+        stream: Ask engines for text piece by piece, reported as `TextStreamed`.
+        max_concurrency: Most requests in flight at one engine; None leaves it to the engine.
+        manifest: Kept with the run's record, for whoever wants to rebuild the program.
+
+    Raises:
+        ProgramError, ConfigError: The program or a setting is wrong; nothing was asked.
+        RunFailedError: The run ended without its value; holds the partial result and the run's
+            id, to resume from.
+    """
+    return await _arun(
+        ref,
+        budget=budget,
+        seed=seed,
+        model=model,
+        store=store,
+        cache=cache,
+        resume=resume,
+        observers=observers,
+        stream=stream,
+        max_concurrency=max_concurrency,
+        manifest=manifest,
+        patience_s=0.0,
+    )
+
+
+def run(
+    ref: Ref[T],
+    *,
+    budget: Budget | None = None,
+    seed: int | None = None,
+    model: Model | str | None = None,
+    store: Store | str | os.PathLike[str] | None = DEFAULT_STORE,
+    cache: bool = True,
+    resume: str | None = None,
+    observers: Sequence[Observer] = (),
+    stream: bool = False,
+    max_concurrency: int | None = None,
+    manifest: Mapping[str, JSON] | None = None,
+) -> Result[T]:
+    """Run `ref` from plain code; see `arun` for the settings.
+
+    Inside a running event loop, as in a notebook, the run has a thread of its own. A first
+    Ctrl-C waits for the requests in flight, a second one does not.
+    """
+    coroutine = _arun(
+        ref,
+        budget=budget,
+        seed=seed,
+        model=model,
+        store=store,
+        cache=cache,
+        resume=resume,
+        observers=observers,
+        stream=stream,
+        max_concurrency=max_concurrency,
+        manifest=manifest,
+        patience_s=_PATIENCE_S,
+    )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    result: Result[T] = _run_in_thread(coroutine)
+    return result
+
+
+def _run_in_thread(coroutine: Any) -> Any:
+    outcome: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            outcome["value"] = asyncio.run(coroutine)
+        except BaseException as exc:
+            outcome["error"] = exc
+
+    thread = threading.Thread(target=work, name="motet-run")
+    thread.start()
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
+
+
+class EventStream(AsyncIterator[Event]):
+    """The events of a run as they happen. Leaving the loop early cancels the run."""
+
+    def __init__(self, ref: Ref[Any], settings: Mapping[str, Any]) -> None:
+        self._ref = ref
+        self._settings = settings
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._task: asyncio.Task[Result[Any]] | None = None
+
+    def on_event(self, event: Event) -> None:
+        self._queue.put_nowait(event)
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._task is None:
+            observers = (*self._settings.get("observers", ()), self)
+            settings = {"stream": True, **self._settings, "observers": observers}
+            self._task = asyncio.ensure_future(arun(self._ref, **settings))
+            self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        event = await self._queue.get()
+        if event is not None:
+            return event
+        self._queue.put_nowait(None)
+        if not self._task.cancelled() and self._task.exception() is not None:
+            raise self._task.exception()  # type: ignore[misc]
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Cancel the run where it still goes on."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, MotetError):
+                await self._task
+
+    def __del__(self) -> None:
+        if self._task is not None and not self._task.done():
+            with contextlib.suppress(RuntimeError):  # its loop may be closed
+                self._task.cancel()
+
+    @property
+    def result(self) -> Result[Any]:
+        """The run's result, once the stream has ended."""
+        if self._task is None or not self._task.done():
+            raise ConfigError("the stream has not ended yet; read all of its events first")
+        return self._task.result()
+
+
+def stream(ref: Ref[Any], **settings: Any) -> EventStream:
+    """Run `ref` and yield its events as they happen; see `arun` for the settings.
+
+    `async for event in motet.stream(ref)`; the value is in `.result` behind the last event.
+    """
+    return EventStream(ref, settings)
+
+
+async def _arun(
+    ref: Ref[T],
+    *,
+    budget: Budget | None,
+    seed: int | None,
+    model: Model | str | None,
+    store: Store | str | os.PathLike[str] | None,
+    cache: bool,
+    resume: str | None,
+    observers: Sequence[Observer],
+    stream: bool,
+    max_concurrency: int | None,
+    manifest: Mapping[str, JSON] | None,
+    patience_s: float,
+) -> Result[T]:
+    if not isinstance(ref, Ref):
+        raise UnboundInputError(f"run takes a ref, not {type(ref).__name__}")
+    if max_concurrency is not None and max_concurrency < 1:
+        raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
+    if resume is not None and store is None:
+        raise ConfigError("resume needs a store; store is None")
+    with contextlib.ExitStack() as stack:
+        opened = _open_store(store, stack)
+        journal, budget, seed = await _open_journal(
+            opened, ref, resume, budget, seed, dict(manifest or {}), stack
+        )
+        pool = EnginePool.acquire()
+        try:
+            executor = Executor(
+                journal.record.run_id if journal is not None else new_run_id(),
+                budget=budget,
+                seed=seed,
+                model=Model(model) if isinstance(model, str) else model,
+                journal=journal,
+                is_cached=cache,
+                observers=observers,
+                is_streaming=stream,
+                engines=pool,
+                max_concurrency=max_concurrency,
+            )
+            return await _execute(executor, ref, resume is not None, patience_s)
+        finally:
+            await pool.release()
+
+
+def _open_store(
+    store: Store | str | os.PathLike[str] | None, stack: contextlib.ExitStack
+) -> Store | None:
+    if store is None:
+        return None
+    from motet.store import Store as StoreClass
+
+    if isinstance(store, StoreClass):
+        return store
+    where = default_store_path() if store == DEFAULT_STORE else store
+    opened = StoreClass.open(where)
+    stack.callback(opened.close)
+    return opened
+
+
+async def _open_journal(
+    store: Store | None,
+    ref: Ref[Any],
+    resume: str | None,
+    budget: Budget | None,
+    seed: int | None,
+    manifest: dict[str, JSON],
+    stack: contextlib.ExitStack,
+) -> tuple[Journal | None, Budget, int]:
+    if store is None:
+        return None, budget or Budget(), seed or 0
+    if resume is None:
+        from motet import __version__
+
+        manifest |= {
+            "seed": seed or 0,
+            "budget": asdict(budget or Budget()),
+            "versions": {"motet": __version__, "python": platform.python_version()},
+        }
+        record = RunRecord(
+            run_id=new_run_id(),
+            program=ref.operation.name,
+            status="running",
+            created_at=time.time(),
+            manifest=manifest,
+        )
+        stack.enter_context(store.lease(record.run_id))
+        return Journal(store, record), budget or Budget(), seed or 0
+    found = await store.find_run(resume)
+    stack.enter_context(store.lease(found.run_id))
+    journal = Journal(store, found)
+    await journal.load()
+    kept: Any = found.manifest
+    if seed is not None and seed != kept.get("seed", 0):
+        raise ReplayMismatchError(
+            f"run {found.run_id} has seed {kept.get('seed', 0)}; it cannot go on with seed {seed}"
+        )
+    return journal, budget or Budget(**(kept.get("budget") or {})), int(kept.get("seed", 0))
+
+
+async def _execute(
+    executor: Executor, ref: Ref[Any], is_resumed: bool, patience_s: float
+) -> Result[Any]:
+    began = time.monotonic()
+    journal = executor.journal
+    with named_branches():
+        try:
+            root = await executor.prepare(ref)
+            if journal is not None:
+                if journal.record.root_id not in (None, root.id):
+                    raise ReplayMismatchError(
+                        f"run {journal.record.run_id} was of another program or other inputs than "
+                        f"{ref.operation.short_name} now (at {ref.place})"
+                    )
+                await journal.save(status="running", root_id=root.id, error=None)
+            executor.send(
+                RunStarted(
+                    run_id=executor.run_id,
+                    time_s=time.monotonic(),
+                    program=ref.operation.name,
+                    is_resumed=is_resumed,
+                )
+            )
+            try:
+                value = await executor.execute(root)
+            except asyncio.CancelledError:
+                await executor.drain(patience_s)
+                await executor.close()
+                await _end(executor, "cancelled", began, None)
+                raise
+            except MotetError as exc:
+                await executor.close()
+                await _end(executor, "failed", began, exc)
+                raise _failure(executor, exc) from exc
+            await executor.close()
+            await _end(executor, "finished", began, None)
+        finally:
+            await executor.close()
+    return Result(
+        value=value,
+        run_id=executor.run_id,
+        usage=executor.usage,
+        cost=executor.cost,
+        duration_s=time.monotonic() - began,
+        _graph=lambda: graph_of(executor.calls, ref, default=executor.default_model),
+    )
+
+
+async def _end(executor: Executor, status: Any, began: float, error: MotetError | None) -> None:
+    from motet.errors import describe_error
+
+    if executor.journal is not None:
+        try:
+            await executor.journal.save(
+                status=status,
+                finished_at=time.time(),
+                usage=executor.usage,
+                cost=executor.cost,
+                calls=executor.usage.calls,
+                error=describe_error(error) if error is not None else None,
+            )
+        except StoreError:
+            if status == "finished":
+                raise
+    executor.send(
+        RunFinished(
+            run_id=executor.run_id,
+            time_s=time.monotonic(),
+            status=status,
+            usage=executor.usage,
+            cost=executor.cost,
+            duration_s=time.monotonic() - began,
+            error=None if error is None else f"{type(error).__name__}: {error}",
+        )
+    )
+
+
+def _failure(executor: Executor, error: MotetError) -> RunFailedError:
+    calls = tuple(
+        CallResult(
+            call.id,
+            call.parent.id if call.parent is not None else None,
+            call.ref.operation.name,
+            call.value,
+            call.error,
+        )
+        for call in executor.calls.by_id.values()
+        if call.state in ("finished", "failed")
+    )
+    partial = PartialResult(
+        run_id=executor.run_id, usage=executor.usage, cost=executor.cost, calls=calls
+    )
+    how = ""
+    if executor.journal is not None:
+        how = f'; run {executor.run_id} can go on with motet.run(..., resume="{executor.run_id}")'
+    return RunFailedError(
+        f"{type(error).__name__}: {error}{how}", run_id=executor.run_id, partial=partial
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The run that the asking code is part of, and what it has left."""
+
+    run_id: str
+    seed: int
+    usage: Usage
+    """Paid for so far by the whole run."""
+    max_tokens: float | None
+    """Tokens left; None where unlimited. Reservations of calls in flight count as spent."""
+    max_calls: float | None
+    max_cost: float | None
+    timeout_s: float | None
+
+
+def current() -> Current:
+    """Return the run that this code is part of, with what is left of its budget.
+
+    Raises:
+        UnboundInputError: No run is going on here.
+    """
+    executor = RUN.get()
+    if not isinstance(executor, Executor):
+        raise UnboundInputError("motet.current() was asked outside a run")
+    scope = SCOPE.get()
+    left = remaining(executor.account(scope))
+    return Current(
+        run_id=executor.run_id,
+        seed=executor.seed_of(scope),
+        usage=executor.usage,
+        **{name: left[name] for name in LIMITS},
+    )

@@ -1,0 +1,160 @@
+"""A loaded model: its forward step over ragged rows, its tokenizer and its defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from motet.engine import Sampling
+from motet.errors import ConfigError, ModelNotFoundError
+from motet.serving.local import attention
+from motet.serving.local.attention import Chunk, StepPlan
+from motet.serving.local.kv import RowBuffer
+from motet.serving.local.model_files import context_of, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_DEFAULT_CONTEXT = 2048
+_SAMPLED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The network and what its files say about it."""
+
+    network: Any
+    tokenizer: Any
+    vocab_size: int
+    """Width of the logits; the tokenizer may know fewer tokens."""
+    context_tokens: int
+    eos_ids: frozenset[int]
+    defaults: Sampling
+    """What the model's generation_config.json says; temperature 1 where it says nothing."""
+
+    def buffer(self, max_slots: int | None) -> RowBuffer:
+        """Return an empty row buffer; `max_slots` None allows 4 GiB, or one whole context."""
+        config = self.network.config
+        width = getattr(config, "head_dim", None)
+        buffer = RowBuffer(
+            num_layers=config.num_hidden_layers,
+            num_heads=config.num_key_value_heads,
+            head_width=width or config.hidden_size // config.num_attention_heads,
+            dtype=self.network.dtype,
+            max_slots=0,
+        )
+        roomy = max(2**32 // buffer.token_bytes, self.context_tokens)
+        buffer.max_slots = max_slots or roomy
+        return buffer
+
+    def step(self, chunks: Sequence[Chunk], buffer: RowBuffer, wanted: Sequence[int]) -> Any:
+        """Compute the tokens of `chunks`; their keys and values go into `buffer`.
+
+        Args:
+            chunks: At most one a row.
+            buffer: Holds the rows' earlier tokens.
+            wanted: Indices of the chunks whose next-token logits are needed, S of them.
+
+        Returns:
+            float32 `[S, V]`, V the vocabulary's size; a fresh tensor.
+        """
+        plan = StepPlan(chunks, buffer)
+        keep = torch.tensor([plan.last[i] for i in wanted], dtype=torch.long)
+        out = self.network(
+            input_ids=plan.input_ids,
+            position_ids=plan.positions,
+            use_cache=False,
+            logits_to_keep=keep,
+            plan=plan,
+        )
+        logits = out.logits[0]
+        return logits.float() if logits.dtype != torch.float32 else logits.clone()
+
+    def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
+        """Return the text of `ids`; special tokens have none unless kept."""
+        backend = self.tokenizer.backend_tokenizer
+        return str(backend.decode(list(ids), skip_special_tokens=not keep_special))
+
+    def with_defaults(self, sampling: Sampling) -> Sampling:
+        """Fill the settings that `sampling` leaves open."""
+        open_names = [name for name in _SAMPLED if getattr(sampling, name) is None]
+        return replace(sampling, **{name: getattr(self.defaults, name) for name in open_names})
+
+
+def load(folder: Path, *, dtype: str) -> LoadedModel:
+    """Load the model in `folder`, whose weights are there already.
+
+    Raises:
+        ModelNotFoundError: The folder is no causal language model, or is damaged.
+        ConfigError: The model's attention is of a kind that this engine does not compute.
+    """
+    attention.register()
+    config = read_json(folder / "config.json")
+    _check_attention(config)
+    had_progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            attn_implementation=attention.IMPLEMENTATION,
+        ).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as exc:
+        raise ModelNotFoundError(f"the model in {folder} does not load: {exc}") from exc
+    finally:
+        if had_progress:
+            transformers_logging.enable_progress_bar()
+    if not getattr(tokenizer, "is_fast", False):
+        raise ConfigError(f"the model in {folder} has no tokenizer.json")
+    return describe(network, tokenizer, config, read_json(folder / "generation_config.json"))
+
+
+def describe(
+    network: Any, tokenizer: Any, config: dict[str, Any], generation: dict[str, Any]
+) -> LoadedModel:
+    """Put a network and its tokenizer together with what config files say."""
+    is_sampled = bool(generation.get("do_sample"))
+    found: dict[str, Any] = {name: generation.get(name) for name in _SAMPLED if is_sampled}
+    found["temperature"] = 1.0 if found.get("temperature") is None else found["temperature"]
+    if not found.get("top_k"):
+        found["top_k"] = None
+    eos: set[int] = set()
+    for source in (generation.get("eos_token_id"), config.get("eos_token_id")):
+        eos.update(source if isinstance(source, list) else [] if source is None else [source])
+    if tokenizer.eos_token_id is not None:
+        eos.add(tokenizer.eos_token_id)
+    return LoadedModel(
+        network=network,
+        tokenizer=tokenizer,
+        vocab_size=network.config.vocab_size,
+        context_tokens=context_of(config) or _DEFAULT_CONTEXT,
+        eos_ids=frozenset(eos),
+        defaults=Sampling(**found),
+    )
+
+
+def _check_attention(config: dict[str, Any]) -> None:
+    kinds = set(config.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
+    if kinds:
+        raise ConfigError(f"the local engine does not compute layers of type {sorted(kinds)}")
+    for name in ("attn_logit_softcapping", "sinks", "kv_lora_rank", "text_config"):
+        if config.get(name):
+            raise ConfigError(f"the local engine does not compute models with {name!r}")
+
+
+def default_threads() -> int:
+    """Return half of the cores, or what OMP_NUM_THREADS says.
+
+    The other half is for the program: with all cores taken, OpenMP's spinning threads starve it.
+    """
+    if os.environ.get("OMP_NUM_THREADS"):
+        return int(torch.get_num_threads())
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -1,0 +1,129 @@
+"""Requests, written as the JSON bodies of OpenAI's API with vLLM's extra fields."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from motet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from motet.engine import Constraint, Request
+    from motet.types import Chat, Message
+
+CHAT_PATH = "/chat/completions"
+TEXT_PATH = "/completions"
+
+_PLAIN_FIELDS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+_OWN_FIELDS = frozenset({"echo", "messages", "model", "n", "prompt", "stream", "stream_options"})
+"""Fields that would change the reply's form, set by motet in this request or not."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
+"""ASCII only, so lone surrogates and control characters travel as escapes."""
+
+
+def write_request(request: Request, model: str, *, is_streamed: bool) -> tuple[str, bytes]:
+    """Return the path below the base url, and the body to post there.
+
+    Raises:
+        ConfigError: the request asks for what this API cannot carry.
+    """
+    sampling = request.sampling
+    if sampling.decoding:
+        names = ", ".join(rule.identity for rule in sampling.decoding)
+        raise ConfigError(f"decoding is {names}; an OpenAI-compatible server takes no such rules")
+    body: dict[str, Any] = {"model": model}
+    path = _write_prompt(request.prompt, body)
+    body["max_tokens"] = sampling.max_tokens
+    for name in _PLAIN_FIELDS:
+        value = getattr(sampling, name)
+        if value is not None:
+            body[name] = value
+    if request.n != 1:
+        body["n"] = request.n
+    if sampling.stop:
+        body["stop"] = sampling.stop
+    if sampling.logprobs is not None:
+        if path is CHAT_PATH:
+            body["logprobs"] = True
+            body["top_logprobs"] = sampling.logprobs
+        else:
+            body["logprobs"] = sampling.logprobs
+    if request.constraint is not None:
+        _write_constraint(request.constraint, body)
+    if request.priority:
+        body["priority"] = request.priority
+    if is_streamed:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    for name, extra in sampling.extra.items():
+        if name in body or name in _OWN_FIELDS:
+            raise ConfigError(f"sampling.extra holds {name!r}, a field that motet sets itself")
+        body[name] = extra
+    return path, encode(body)
+
+
+def write_count(prompt: Chat | str, model: str) -> bytes:
+    """Write the body of vLLM's `/tokenize`."""
+    body: dict[str, Any] = {"model": model}
+    _write_prompt(prompt, body)
+    return encode(body)
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    try:
+        return _encode(body).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigError(f"the request holds a value that JSON has not: {exc}") from exc
+
+
+def _write_prompt(prompt: Chat | str | tuple[int, ...], body: dict[str, Any]) -> str:
+    if isinstance(prompt, str):
+        body["prompt"] = prompt
+        return TEXT_PATH
+    if not prompt:
+        raise ConfigError("the prompt is empty; it must hold a message or a token")
+    last = prompt[-1]
+    if isinstance(last, int):
+        body["prompt"] = prompt
+        return TEXT_PATH
+    body["messages"] = [_write_message(message) for message in prompt]  # type: ignore[arg-type]
+    if last.role == "assistant":
+        body["continue_final_message"] = True
+        body["add_generation_prompt"] = False
+    return CHAT_PATH
+
+
+def _write_message(message: Message) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        written["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    return written
+
+
+def _write_constraint(constraint: Constraint, body: dict[str, Any]) -> None:
+    if constraint.kind == "json_schema":
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "schema": constraint.value, "strict": True},
+        }
+    else:
+        body["structured_outputs"] = {constraint.kind: constraint.value}
