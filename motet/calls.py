@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from motet.digest import encode
 from motet.engine import Usage
-from motet.operations import FunctionOperation
 from motet.errors import EdgeTypeError, ReplayMismatchError
+from motet.operations import FunctionOperation
 from motet.outputs import describe, element_type, fits
 from motet.refs import PLAIN, UNEXPANDED, Branch, Ref
 
@@ -168,7 +168,7 @@ def set_heights(calls: Iterable[Call], by_ref: dict[Ref[Any], Call]) -> None:
         above = call.height + 1
         for ref in call.ref.dependencies:
             below = by_ref[ref]
-            if below.height < above:
+            if below.height < above:  # noqa: PLR1730 - a hot loop, and max() is a call
                 below.height = above
 
 

@@ -78,6 +78,8 @@ class Dispatcher:
         self._num_cuts = 0
         self._resume_at_s = 0.0
         """No dispatch before this time of the monotonic clock."""
+        self._alarm_loop: asyncio.AbstractEventLoop | None = None
+        """Where a timer for the end of the pause is set."""
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         """A heap of (-height, arrival, slot); cancelled ones stay until they come up."""
         self._num_waiting = 0
@@ -164,9 +166,8 @@ class Dispatcher:
         slot: asyncio.Future[None] = loop.create_future()
         heapq.heappush(self._queue, (-height, arrival, slot))
         self._num_waiting += 1
-        pause_s = self._resume_at_s - time.monotonic()
-        if pause_s > 0:
-            loop.call_later(pause_s, self._admit)
+        if self._resume_at_s:
+            self._set_alarm()
         self._admit()
         try:
             await slot
@@ -193,6 +194,21 @@ class Dispatcher:
                 self._num_waiting -= 1
                 slot.set_result(None)
 
+    def _set_alarm(self) -> None:
+        """Have the waiters looked at when the pause ends, by one timer however many there are."""
+        loop = asyncio.get_running_loop()
+        if self._alarm_loop is not loop:
+            self._alarm_loop = loop
+            loop.call_later(max(0.0, self._resume_at_s - time.monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_loop = None
+        # The pause may have grown since, and timers may fire a little early.
+        if time.monotonic() < self._resume_at_s:
+            self._set_alarm()
+        else:
+            self._admit()
+
     def _note_success(self) -> None:
         self._num_successes += 1
         if self._num_successes >= self._limit:
@@ -210,6 +226,7 @@ class Dispatcher:
         if error.retry_after_s:
             pause_s = min(error.retry_after_s, _MAX_RETRY_AFTER_S)
             self._resume_at_s = max(self._resume_at_s, time.monotonic() + pause_s)
+            self._set_alarm()
 
     def _wait_s(self, error: EngineError, attempt: int) -> float:
         retry_after_s: float | None = getattr(error, "retry_after_s", None)

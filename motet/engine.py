@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from motet.errors import ConfigError
@@ -101,13 +101,11 @@ class Sampling:
         """Return a copy with `changes`; an unknown name is a `ConfigError`."""
         if not changes:
             return self
-        known = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in changes:
-            if name not in known:
-                raise ConfigError(
-                    f"unknown sampling setting {name!r}; known are {', '.join(sorted(known))}"
-                )
-        return Sampling(**{**known, **changes})
+            if name not in Sampling.__slots__:
+                known = ", ".join(sorted(Sampling.__slots__))
+                raise ConfigError(f"unknown sampling setting {name!r}; known are {known}")
+        return replace(self, **changes)
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -245,5 +243,9 @@ class Engine(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release connections; requests in flight are aborted."""
+        """Release connections; requests in flight are aborted.
+
+        An engine whose connections belong to an event loop also releases them when the loop
+        shuts down (its asynchronous generators are closed then), since nobody may call this.
+        """
         ...

@@ -8,6 +8,7 @@ MotetError
 │   ├── CapabilityError            the engine cannot do what the program needs
 │   ├── TemplateError              a template does not parse or names an unknown variable
 │   ├── UnknownNameError           no operation, program or engine has this name
+│   ├── GraphFileError             a graph file is malformed
 │   └── CycleError                 a graph file is no DAG
 ├── ConfigError                a setting is out of range
 ├── EngineError                serving failed; .retryable says whether the dispatcher tries again
@@ -82,6 +83,10 @@ class TemplateError(ProgramError):
 
 class UnknownNameError(ProgramError):
     """No operation, program or engine has this name."""
+
+
+class GraphFileError(ProgramError):
+    """A graph file is malformed."""
 
 
 class CycleError(ProgramError):

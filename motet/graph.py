@@ -135,9 +135,9 @@ class Graph:
 
     def to_networkx(self) -> nx.DiGraph[str]:
         """Return a `networkx.DiGraph` of call ids; nodes carry the fields of `GraphNode`."""
-        import networkx
+        import networkx as nx
 
-        graph: nx.DiGraph[str] = networkx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         for node in self.nodes:
             shown = {name: getattr(node, name) for name in GraphNode.__slots__ if name != "id"}
             graph.add_node(node.id, **shown)

@@ -9,7 +9,13 @@ from typing import Any
 
 from motet.combinators import BUILT_IN
 from motet.engine import Sampling
-from motet.errors import CycleError, MotetError, ProgramError, UnknownNameError
+from motet.errors import (
+    CycleError,
+    GraphFileError,
+    MotetError,
+    ProgramError,
+    UnknownNameError,
+)
 from motet.graph import Graph
 from motet.model import Model
 from motet.operations import Binding, Operation, Program
@@ -19,10 +25,6 @@ from motet.refs import PLAIN, UNEXPANDED, Ref
 from motet.types import Message, Price
 
 FORMAT = 1
-
-
-class GraphFileError(ProgramError):
-    """A graph file is malformed."""
 
 
 def dump_graph(graph: Graph) -> str:

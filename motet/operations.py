@@ -146,7 +146,7 @@ class FunctionOperation(Operation):
         self.__wrapped__ = function
 
     @property
-    def output(self) -> Any:  # type: ignore[override]
+    def output(self) -> Any:
         return plain_annotation(self.parameters.hints.get("return", Any))
 
     def _ref(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Ref[Any]:
@@ -292,6 +292,7 @@ class Binding:
     """Completions asked for in one request; None for one, not in a list."""
 
     def resolved(self, model: Model) -> Sampling:
+        """Settings for a request, seed apart."""
         return model.sampling.updated(self.sampling)
 
 

@@ -196,19 +196,19 @@ class Ref(Generic[T_co]):
             place=self.place,
         )
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # noqa: PLE0304 - it refuses
         self._refuse("tested")
 
     def __iter__(self) -> Iterator[Any]:
         self._refuse("iterated over")
 
-    def __len__(self) -> int:
+    def __len__(self) -> int:  # noqa: PLE0303 - it refuses
         self._refuse("measured")
 
     def __contains__(self, value: object) -> bool:
         self._refuse("searched")
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: PLE0307 - it refuses
         self._refuse("made into text")
 
     def __format__(self, spec: str) -> str:

@@ -232,6 +232,24 @@ def test_a_pause_outlives_its_event_loop():
     assert text(reply) == "b"
 
 
+def test_those_who_waited_before_a_pause_go_on_after_it():
+    """Calls in the queue are served after a pause, though the call that caused it gave up."""
+    error = RateLimitedError("429", retry_after_s=0.05)
+    engine = ScriptedEngine({"bad": error, "good": "yes"}, delay_s=0.01)
+    dispatcher = Dispatcher(engine, max_concurrency=1, retry=RetryPolicy(max_attempts=1))
+
+    async def act():
+        calls = (dispatcher.complete(ask(prompt)) for prompt in ("bad", "good 1", "bad", "good 2"))
+        async with asyncio.timeout(5):
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    bad, first, again, second = asyncio.run(act())
+
+    assert bad is again is error
+    assert isinstance(first, Reply)
+    assert isinstance(second, Reply)
+
+
 def test_a_waiting_retry_takes_no_slot():
     """At concurrency 2, two calls in back-off do not keep the others from finishing."""
     script = {"bad": [EngineTimeoutError("late"), "late yes"], "good": "yes"}

@@ -9,8 +9,8 @@ from motet.combinators import successful
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
-from motet.prompts import prompt
 from motet.programs.chats import as_chat, with_system
+from motet.prompts import prompt
 from motet.refs import Ref
 from motet.types import Chat
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -52,38 +52,21 @@ def find_factory(url: str) -> Callable[..., Engine]:
 class EnginePool:
     """Dispatchers of one event loop, by engine. Runs on the loop share it."""
 
-    _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, EnginePool] = WeakKeyDictionary()
+    _pools: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, EnginePool]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
-        self._opened: dict[Any, tuple[Engine, bool]] = {}
+        self._opened: dict[Any, Engine] = {}
         self._dispatchers: dict[Any, Dispatcher] = {}
-        self._users = 0
         self._lock = asyncio.Lock()
 
     @classmethod
-    def acquire(cls) -> EnginePool:
-        """Return the running loop's pool; pair it with `release`."""
+    def of_running_loop(cls) -> EnginePool:
+        """Return the running loop's pool; the engines' connections end with the loop."""
         loop = asyncio.get_running_loop()
         pool = cls._pools.get(loop)
         if pool is None:
             pool = cls._pools[loop] = cls()
-        pool._users += 1
         return pool
-
-    async def release(self) -> None:
-        """Close the connections that the pool opened when the last run is done with them."""
-        self._users -= 1
-        if self._users:
-            return
-        self._pools.pop(asyncio.get_running_loop(), None)
-        opened = [engine for engine, is_ours in self._opened.values() if is_ours]
-        self._opened.clear()
-        self._dispatchers.clear()
-        for engine in opened:
-            await engine.aclose()
-
-    def dispatcher_if_open(self, model: Model, max_concurrency: int | None) -> Dispatcher | None:
-        return self._dispatchers.get((self._key(model), max_concurrency))
 
     async def dispatcher(self, model: Model, max_concurrency: int | None) -> Dispatcher:
         """Return the dispatcher of `model`'s engine, connecting where need be."""
@@ -113,11 +96,11 @@ class EnginePool:
                     raise EngineUnavailableError(
                         f"engine {model.url} did not start: {type(exc).__name__}: {exc}"
                     ) from exc
-                self._opened[key] = (engine, True)
+                self._opened[key] = engine
             else:
                 assert model.engine is not None
-                self._opened[key] = (model.engine, False)
-        return self._opened[key][0]
+                self._opened[key] = model.engine
+        return self._opened[key]
 
     @staticmethod
     def _key(model: Model) -> Any:

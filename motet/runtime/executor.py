@@ -12,8 +12,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from motet.budget import Account, Ledger
+from motet.calls import Call, Calls, check_edges, set_heights
 from motet.combinators import Item, Map, Settle
-from motet.engine import Usage
+from motet.engine import Sampling, Usage
 from motet.errors import (
     BudgetExhaustedError,
     CallCancelledError,
@@ -34,11 +35,20 @@ from motet.events import (
     Event,
     Observer,
 )
-from motet.calls import Call, Calls, check_edges, set_heights
 from motet.operations import Program, Step
 from motet.prompts import Prompt
-from motet.refs import BRANCH, PLAIN, RUN, SCOPE, UNEXPANDED, Branch, Ref, Scope
-from motet.refs import snapshot, substitute
+from motet.refs import (
+    BRANCH,
+    PLAIN,
+    RUN,
+    SCOPE,
+    UNEXPANDED,
+    Branch,
+    Ref,
+    Scope,
+    snapshot,
+    substitute,
+)
 from motet.runtime.prompting import Answer, answer_prompt, check_prompt, model_of
 from motet.runtime.stepping import StepTimes
 from motet.types import Outcome
@@ -97,6 +107,7 @@ class Executor:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._step_times: dict[Step[Any], StepTimes] = {}
+        self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
         self._delivered: dict[Call, list[Call]] = {}
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
@@ -198,6 +209,16 @@ class Executor:
             scope = scope.outer
         return self.ledger.root.limits.max_cost is not None
 
+    def sampling_of(self, prompt: Prompt[Any], model: Model) -> Sampling:
+        """Settings of `prompt` on `model`, seed apart; worked out once for each binding."""
+        key = (id(prompt.binding), id(model))
+        found = self._samplings.get(key)
+        if found is None:
+            # The binding and the model are kept, so that their ids stay theirs.
+            found = (prompt.binding.resolved(model), prompt.binding, model)
+            self._samplings[key] = found
+        return found[0]
+
     async def dispatcher(self, model: Model) -> Dispatcher:
         return await self._engines.dispatcher(model, self._max_concurrency)
 
@@ -247,9 +268,9 @@ class Executor:
         self.is_stopping = True
         self._ready.clear()
         for call in list(self.calls.by_id.values()):
-            if call.task is not None and not call.is_done and call not in self.in_flight:
-                if isinstance(call.ref.operation, Prompt):
-                    call.task.cancel()
+            is_prompt = isinstance(call.ref.operation, Prompt) and call.task is not None
+            if is_prompt and not call.is_done and call not in self.in_flight:
+                call.task.cancel()
         waiting = [call.task for call in self.in_flight]
         if waiting:
             await asyncio.wait(waiting, timeout=patience_s)

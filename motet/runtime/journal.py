@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from motet.calls import Call, check_slot
 from motet.digest import digest_bytes
 from motet.engine import Usage
 from motet.errors import MotetError, ReplayMismatchError, StoreError, describe_error, restore_error
-from motet.calls import Call, check_slot
 from motet.store.records import CallRecord, RunRecord
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from motet.budget import Account
-    from motet.dispatch import Dispatcher
     from motet.calls import Call
+    from motet.dispatch import Dispatcher
     from motet.model import Model
     from motet.runtime.executor import Executor
 
 DEFAULT_SAMPLING = Sampling()
+NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Answer:
     reply: Reply
     source: str
     model: str
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
     """What was paid now."""
     cost: float = 0.0
     request: tuple[str, bytes] | None = None
@@ -96,6 +98,13 @@ def derive_seed(seed: int, call_id: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def with_seed(sampling: Sampling, seed: int | None) -> Sampling:
+    """Copy settings that were checked before, with another seed."""
+    changed = copy(sampling)
+    object.__setattr__(changed, "seed", seed)
+    return changed
+
+
 def is_greedy(sampling: Sampling) -> bool:
     return sampling.temperature == 0
 
@@ -107,7 +116,7 @@ def encode_request(url: str, request: Request) -> bytes:
     if sampling is not DEFAULT_SAMPLING:
         for name in Sampling.__slots__:
             value = getattr(sampling, name)
-            if value is None or value == () or value == {}:
+            if value is None or value in ((), {}):
                 continue
             settings[name] = [r.identity for r in value] if name == "decoding" else value
     prompt = request.prompt
@@ -180,7 +189,7 @@ async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
                     reply=load_reply(hit[0]), source="cache", model=model.label, request=key
                 )
     if not is_seeded and request.sampling.seed is not None:
-        request = replace(request, sampling=replace(request.sampling, seed=None))
+        request = replace(request, sampling=with_seed(request.sampling, None))
     return await _ask_engine(run, call, model, dispatcher, request, key)
 
 
@@ -188,11 +197,9 @@ def _request(
     run: Executor, call: Call, prompt: Prompt[Any], model: Model, engine: Engine, chat: Chat
 ) -> Request:
     binding = prompt.binding
-    sampling = model.sampling
-    if binding.sampling:
-        sampling = sampling.updated(binding.sampling)
+    sampling = run.sampling_of(prompt, model)
     if sampling.seed is None and not is_greedy(sampling):
-        sampling = replace(sampling, seed=derive_seed(run.seed_of(call.ref.scope), call.id))
+        sampling = with_seed(sampling, derive_seed(run.seed_of(call.ref.scope), call.id))
     constraint = prompt.answer.constraint
     if constraint is not None and Capability.GRAMMAR not in engine.capabilities:
         constraint = None

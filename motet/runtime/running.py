@@ -249,23 +249,19 @@ async def _arun(
         journal, budget, seed = await _open_journal(
             opened, ref, resume, budget, seed, dict(manifest or {}), stack
         )
-        pool = EnginePool.acquire()
-        try:
-            executor = Executor(
-                journal.record.run_id if journal is not None else new_run_id(),
-                budget=budget,
-                seed=seed,
-                model=Model(model) if isinstance(model, str) else model,
-                journal=journal,
-                is_cached=cache,
-                observers=observers,
-                is_streaming=stream,
-                engines=pool,
-                max_concurrency=max_concurrency,
-            )
-            return await _execute(executor, ref, resume is not None, patience_s)
-        finally:
-            await pool.release()
+        executor = Executor(
+            journal.record.run_id if journal is not None else new_run_id(),
+            budget=budget,
+            seed=seed,
+            model=Model(model) if isinstance(model, str) else model,
+            journal=journal,
+            is_cached=cache,
+            observers=observers,
+            is_streaming=stream,
+            engines=EnginePool.of_running_loop(),
+            max_concurrency=max_concurrency,
+        )
+        return await _execute(executor, ref, resume is not None, patience_s)
 
 
 def _open_store(

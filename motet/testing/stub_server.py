@@ -206,7 +206,7 @@ class StubServer:
         if request.path == "/v1/models":
             return _json({"object": "list", "data": [self._model(name) for name in self._models]})
         if request.path == "/tokenize" and self._has_tokenize:
-            return _json(_tokenized(json.loads(await request.read())))
+            return _json(_tokenized(json.loads(await request.content.read())))
         if request.path in ("/v1/chat/completions", "/v1/completions"):
             return await self._handle_completion(request)
         return _json({"detail": "Not Found"}, status=404)
@@ -220,7 +220,7 @@ class StubServer:
         }
 
     async def _handle_completion(self, request: web.BaseRequest) -> web.StreamResponse:
-        content = await request.read()
+        content = await request.content.read()
         digest = hashlib.blake2b(content, digest_size=12).hexdigest()
         attempt = self.counts[digest]
         self.counts[digest] += 1

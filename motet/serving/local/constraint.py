@@ -34,8 +34,16 @@ class Matcher:
         self._vocab_size = vocab_size
 
     def allowed(self) -> Any:
-        """Return bool numpy array `[V]`: the tokens that may come next."""
+        """Return bool numpy array `[V]`: the tokens that may come next.
+
+        Raises:
+            RequestRejectedError: No text can match, or the grammar became too complex.
+        """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        if self._matcher.is_error():
+            raise RequestRejectedError(
+                f"the constraint cannot go on: {self._matcher.get_error()}", status=400
+            )
         mask = np.unpackbits(bits, bitorder="little")[: self._vocab_size]
         if mask.size < self._vocab_size:
             mask = np.pad(mask, (0, self._vocab_size - mask.size))
@@ -86,8 +94,11 @@ class GrammarCompiler:
         if matcher.is_error():
             raise _rejected(constraint, error or matcher.get_error())
         grammar = Grammar(matcher, self._vocab_size)
-        first = grammar.matcher()
-        if not first.is_complete and not first.allowed().any():
+        try:
+            is_possible = grammar.matcher().allowed().any()
+        except RequestRejectedError as exc:
+            raise _rejected(constraint, "no text can match it") from exc
+        if not is_possible:
             raise _rejected(constraint, "no text can match it")
         return grammar
 

