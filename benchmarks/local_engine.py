@@ -86,12 +86,16 @@ def main() -> None:
     url = sys.argv[1] if len(sys.argv) > 1 else "local:smollm2"
     program = (
         "import asyncio, sys; from motet.serving.local import connect; "
-        "asyncio.run(connect(sys.argv[1]).start())"
+        "asyncio.run(connect(sys.argv[1]).start()); print('ready', flush=True)"
     )
-    for _ in range(2):
+    for run in ("first", "second"):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", program, url], check=True)
-        print(f"a fresh process is ready and gone after {time.perf_counter() - start:.1f} s")
+        command = [sys.executable, "-c", program, url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            is_ready = process.stdout.readline().startswith(b"ready")
+            ready_s = time.perf_counter() - start
+        print(f"{run} fresh process ready after {ready_s:.1f} s" if is_ready else "it failed")
     asyncio.run(_measure(url))
 
 

@@ -61,14 +61,14 @@ class Dispatcher:
 
         Args:
             engine: What answers.
-            max_concurrency: May lower the engine's own, never raise it.
+            max_concurrency: Most requests in flight; the engine's own where None.
             retry: When to give up.
             seed: Of the jitter between attempts.
         """
         if max_concurrency is not None and max_concurrency < 1:
             raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
         self._engine = engine
-        self._max = min(max_concurrency or engine.max_concurrency, engine.max_concurrency)
+        self._max = max_concurrency or engine.max_concurrency
         self._retry = retry
         self._rng = random.Random(seed)
         self._limit = self._max

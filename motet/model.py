@@ -69,8 +69,12 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """Text that is equal for models which answer alike; holds no secret."""
-        shown = f"{self.url}#{self.name or ''}"
+        """Text that is equal for models which answer alike; holds no secret.
+
+        A model with a name is known by it, wherever it is served: a run can go on when its server
+        has moved.
+        """
+        shown = self.name or self.url
         if self.sampling != Sampling():
             shown += f" {sampling_identity(self.sampling)}"
         if self.program is not None:

@@ -72,13 +72,13 @@ def test_peak_concurrency_is_the_limit():
     assert len(engine.requests) == 60
 
 
-def test_the_engines_own_limit_holds():
-    """`max_concurrency` may lower the engine's own limit, not raise it."""
+def test_the_engines_own_limit_is_a_default():
+    """What the caller asks for goes before the engine's own limit."""
     engine = ScriptedEngine(max_concurrency=3)
 
     limits = [Dispatcher(engine, max_concurrency=given).limit for given in (None, 2, 100)]
 
-    assert limits == [3, 2, 3]
+    assert limits == [3, 2, 100]
 
 
 def test_higher_calls_go_first_and_equals_in_order_of_arrival():

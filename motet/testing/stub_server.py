@@ -234,7 +234,10 @@ class StubServer:
             if self.bodies is not None:
                 self.bodies.append(body)
             if self._count_descriptor is not None:
-                line = json.dumps({"digest": digest, "attempt": attempt, "path": request.path})
+                seed = body.get("seed") if isinstance(body, dict) else None
+                line = json.dumps(
+                    {"digest": digest, "attempt": attempt, "path": request.path, "seed": seed}
+                )
                 os.write(self._count_descriptor, f"{line}\n".encode())
             fault = self._faults.draw(digest, attempt) if self._faults else None
             if fault is not None:

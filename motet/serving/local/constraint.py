@@ -23,6 +23,7 @@ class Grammar:
         self._vocab_size = vocab_size
 
     def matcher(self) -> Matcher:
+        """Return a matcher at the grammar's beginning."""
         return Matcher(self._matcher.deep_copy(), self._vocab_size)
 
 
@@ -87,12 +88,11 @@ class GrammarCompiler:
         try:
             source = _grammar_source(constraint)
             vocabulary = self._get_vocabulary()
-            error = LLMatcher.validate_grammar(source, vocabulary)
             matcher = LLMatcher(vocabulary, source, log_level=0)
         except (ValueError, TypeError) as exc:
             raise _rejected(constraint, str(exc)) from exc
         if matcher.is_error():
-            raise _rejected(constraint, error or matcher.get_error())
+            raise _rejected(constraint, matcher.get_error())
         grammar = Grammar(matcher, self._vocab_size)
         try:
             is_possible = grammar.matcher().allowed().any()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motet.engine import Capability, OnDelta, Reply, Request
 from motet.errors import ConfigError, EngineError, ModelNotFoundError, PromptTooLongError
-from motet.serving.local.model_files import PACKAGED, check_model, context_of, is_folder_name
-from motet.serving.local.model_files import read_json as read_config
+from motet.serving.local.model_files import (
+    PACKAGED,
+    check_model,
+    context_of,
+    is_folder_name,
+    read_json,
+)
 from motet.serving.local.options import LocalOptions, read_options
 from motet.serving.local.server import Parts, borrow, give_back
 
@@ -48,6 +55,7 @@ class LocalEngine:
     def __init__(self, options: LocalOptions) -> None:
         self._options = options
         self._server = borrow(options)
+        self._release = weakref.finalize(self, give_back, self._server)
         self._jobs: set[Job] = set()
         self._is_closed = False
 
@@ -78,9 +86,7 @@ class LocalEngine:
         if name in PACKAGED:
             return PACKAGED[name].context_tokens
         if is_folder_name(name):
-            from pathlib import Path
-
-            return context_of(read_config(Path(name).expanduser() / "config.json"))
+            return context_of(read_json(Path(name).expanduser() / "config.json"))
         return None
 
     @property
@@ -140,7 +146,7 @@ class LocalEngine:
             closed = EngineError(f"{self.url} was closed while the request ran")
             if not job.loop.is_closed():
                 job.loop.call_soon_threadsafe(job.resolve, closed)
-        give_back(self._server)
+        self._release()
 
     async def _parts(self) -> Parts:
         self._check_open()

@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from motet.engine import Sampling
 from motet.errors import ConfigError, ModelNotFoundError
-from motet.serving.local import attention
+from motet.serving.local import attention, probe
 from motet.serving.local.attention import Chunk, StepPlan
 from motet.serving.local.kv import RowBuffer
 from motet.serving.local.model_files import context_of, read_json
@@ -44,7 +44,7 @@ class LoadedModel:
         width = getattr(config, "head_dim", None)
         buffer = RowBuffer(
             num_layers=config.num_hidden_layers,
-            num_heads=config.num_key_value_heads,
+            num_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
             head_width=width or config.hidden_size // config.num_attention_heads,
             dtype=self.network.dtype,
             max_slots=0,
@@ -112,9 +112,15 @@ def load(folder: Path, *, dtype: str) -> LoadedModel:
     finally:
         if had_progress:
             transformers_logging.enable_progress_bar()
+    if not getattr(network, "_supports_attention_backend", False):
+        raise ConfigError(
+            f"the local engine does not compute models of type {config.get('model_type')!r}"
+        )
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(f"the model in {folder} has no tokenizer.json")
-    return describe(network, tokenizer, config, read_json(folder / "generation_config.json"))
+    model = describe(network, tokenizer, config, read_json(folder / "generation_config.json"))
+    probe.check_model(model)
+    return model
 
 
 def describe(

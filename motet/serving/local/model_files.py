@@ -126,6 +126,8 @@ def unpacked_folder(gguf_file: Path, cache_dir: Path | None) -> Path:
                 raise
     except OSError as exc:
         raise ConfigError(f"cache_dir is {str(root)!r}; it cannot be written: {exc}") from exc
+    except (ValueError, KeyError) as exc:
+        raise ModelNotFoundError(f"{gguf_file} is damaged: {exc}; install it again") from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target

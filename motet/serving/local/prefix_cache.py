@@ -57,10 +57,6 @@ class PrefixCache:
             _, block = self._blocks.popitem(last=False)
             self.num_bytes -= block.numel() * block.element_size()
 
-    def clear(self) -> None:
-        self._blocks.clear()
-        self.num_bytes = 0
-
     def _touch(self, keys: Sequence[bytes]) -> None:
         """Mark as used, the first blocks last: a block is no use without those before it."""
         for key in reversed(keys):

@@ -123,7 +123,8 @@ def _stop_scheduler(parts: Future[Parts]) -> None:
 
 
 _servers: dict[str, ModelServer] = {}
-_servers_lock = threading.Lock()
+# Reentrant, as the collector may drop an engine, which gives its server back, at any time.
+_servers_lock = threading.RLock()
 _all_servers: weakref.WeakSet[ModelServer] = weakref.WeakSet()
 
 

@@ -23,18 +23,12 @@ from motet.errors import (
 )
 from motet.serving.local import LocalEngine, connect
 from motet.testing.engine_laws import check_engine
-from tests.serving.local.conftest import Reference, request
+from tests.serving.local.conftest import Reference, request, until
 
 
 def _prompts(count: int, *, most: int = 200) -> list[tuple[int, ...]]:
     rng = random.Random(4)
     return [tuple(rng.randrange(3, 259) for _ in range(rng.randint(1, most))) for _ in range(count)]
-
-
-async def _until(condition: Any, timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def _counts(engine: LocalEngine) -> Any:
@@ -168,17 +162,36 @@ def test_a_prefix_of_another_request_is_reused_while_it_runs_and_after(tiny: Loc
     assert [r.usage.cached_tokens for r in (second, third, fourth)] == [160, 100, 160]
 
 
+def test_a_long_prompt_is_computed_in_chunks_between_the_steps_of_others(
+    tiny: LocalEngine,
+) -> None:
+    async def run() -> tuple[int, bool]:
+        stats = _counts(tiny)
+        running = asyncio.create_task(tiny.complete(request("zz", max_tokens=500, seed=8)))
+        await until(lambda: stats.num_running == 1)
+        steps = stats.num_steps
+        await tiny.complete(request(tuple(range(4, 254)) * 2, max_tokens=1))
+        is_open = not running.done()
+        running.cancel()
+        return stats.num_steps - steps, is_open
+
+    steps, is_open = asyncio.run(run())
+
+    assert is_open
+    assert steps >= 500 // 64
+
+
 def test_a_cancelled_request_leaves_within_two_steps(tiny: LocalEngine) -> None:
     async def run() -> tuple[int, int]:
         stats = _counts(tiny)
         call = asyncio.create_task(tiny.complete(request("ab", n=3, max_tokens=400, seed=1)))
-        await _until(lambda: stats.num_running == 3)
+        await until(lambda: stats.num_running == 3)
         call.cancel()
         await asyncio.sleep(0)
         steps = stats.num_steps
         with pytest.raises(asyncio.CancelledError):
             await call
-        await _until(lambda: stats.num_running == 0)
+        await until(lambda: stats.num_running == 0)
         return steps, stats.num_steps
 
     before, after = asyncio.run(run())
@@ -220,7 +233,7 @@ def test_an_error_in_on_delta_ends_the_call_only(tiny: LocalEngine) -> None:
     async def run() -> None:
         with pytest.raises(KeyError, match="mine"):
             await tiny.complete(request("abc", max_tokens=300), on_delta)
-        await _until(lambda: _counts(tiny).num_running == 0)
+        await until(lambda: _counts(tiny).num_running == 0)
         await tiny.complete(request("abc"))
 
     asyncio.run(run())
@@ -360,7 +373,7 @@ def test_lower_priority_numbers_go_first_and_equals_in_order(tiny_folder: Path) 
         await engine.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.complete(request("z", max_tokens=60)))
-            await _until(lambda: _counts(engine).num_running == 1)
+            await until(lambda: _counts(engine).num_running == 1)
             for name, priority in (("a", 5), ("b", 0), ("c", 5), ("d", -1)):
                 group.create_task(ask(name, priority))
         await engine.aclose()
@@ -405,7 +418,7 @@ def test_engines_of_one_model_share_it_and_other_settings_are_refused(tiny_folde
         await first.start()
         assert second.stats is first.stats
         call = asyncio.create_task(first.complete(request("ab", max_tokens=400)))
-        await _until(lambda: _counts(first).num_running == 1)
+        await until(lambda: _counts(first).num_running == 1)
         await first.aclose()
         with pytest.raises(EngineError, match="closed"):
             await call

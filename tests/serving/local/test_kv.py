@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.serving.local.attention import Chunk, StepPlan
@@ -26,6 +26,7 @@ def _read(buffer: RowBuffer, row: int, count: int) -> list[int]:
     return [int(value) for value in found]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 40), st.just(0)), max_size=30), st.randoms())
 def test_rows_keep_their_tokens_while_others_join_and_leave(sizes: list[int], random: Any) -> None:
     buffer = _buffer()
@@ -122,6 +123,7 @@ def test_a_cache_of_no_size_keeps_nothing() -> None:
     assert cache.num_bytes == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1)), st.lists(st.integers(0, 1)))
 def test_common_length_counts_equal_tokens(left: list[int], right: list[int]) -> None:
     expected = 0

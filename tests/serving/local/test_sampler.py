@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.engine import Sampling
@@ -110,9 +110,11 @@ def test_logprobs_are_the_models_own() -> None:
 
     assert choice.token == 1
     assert choice.logprob == pytest.approx(expected[1])
-    assert choice.top == ((0, pytest.approx(expected[0])), (1, pytest.approx(expected[1])))
+    assert [token for token, _ in choice.top] == [0, 1]
+    assert [logprob for _, logprob in choice.top] == pytest.approx(expected[:2])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=6, unique=True))
 def test_a_rows_choices_do_not_depend_on_the_others(seeds: list[int]) -> None:
     logits = torch.randn(len(seeds), 30, generator=torch.Generator().manual_seed(2))

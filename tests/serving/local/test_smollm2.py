@@ -13,11 +13,13 @@ import pytest
 from motet.engine import Constraint, Reply
 from motet.serving.local import LocalEngine
 from motet.types import Message
-from tests.serving.local.conftest import Reference, request
+from tests.serving.local.conftest import Reference, request, until
 
 pytestmark = pytest.mark.model
 
-WORDS = "the river carried old stories past seven quiet towns while nobody was counting days".split()
+WORDS = (
+    "the river carried old stories past seven quiet towns while nobody was counting days".split()
+)
 
 
 def _prompts(count: int) -> list[str]:
@@ -110,7 +112,7 @@ def test_characters_of_several_tokens_come_whole(smollm2: LocalEngine) -> None:
     ).completions
 
     assert completion.text == "".join(pieces) == text
-    assert len(completion.token_ids) > len(pieces) > 5
+    assert len(completion.token_ids) > len(pieces) >= 5
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
 
 
@@ -141,13 +143,10 @@ def test_a_cancelled_request_frees_its_rows(smollm2: LocalEngine) -> None:
         stats = smollm2.stats
         assert stats is not None
         call = asyncio.create_task(smollm2.complete(request("Once", n=4, max_tokens=500)))
-        async with asyncio.timeout(20):
-            while stats.num_running < 4:
-                await asyncio.sleep(0.01)
-            steps = stats.num_steps
-            call.cancel()
-            while stats.num_running:
-                await asyncio.sleep(0.001)
+        await until(lambda: stats.num_running == 4)
+        steps = stats.num_steps
+        call.cancel()
+        await until(lambda: stats.num_running == 0)
         return stats.num_steps - steps
 
     assert asyncio.run(run()) <= 2

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.serving.local.text import Detokeniser, StopScanner, mend_text
@@ -14,6 +14,7 @@ letters = st.text(alphabet="abc", max_size=12)
 stop_texts = st.lists(st.text(alphabet="abc", min_size=1, max_size=4), max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(letters, max_size=6), stop_texts)
 def test_a_stop_text_cuts_alike_however_the_text_was_divided(
     pieces: list[str], stops: list[str]
@@ -23,6 +24,7 @@ def test_a_stop_text_cuts_alike_however_the_text_was_divided(
     assert _scan(pieces, stops) == _scan(list(whole), stops) == _scan([whole], stops)
 
 
+@settings(deadline=None)
 @given(st.lists(letters, max_size=6), stop_texts)
 def test_no_stop_text_is_passed_on(pieces: list[str], stops: list[str]) -> None:
     text, found = _scan(pieces, stops)
@@ -50,6 +52,7 @@ def _decode(ids: list[int]) -> str:
     return bytes(ids).decode("utf-8", "replace")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_pieces_are_whole_characters_and_add_up_to_the_text(prompt: str, text: str) -> None:
     prompt_ids, ids = list(prompt.encode()), list(text.encode())
@@ -78,6 +81,7 @@ def test_bytes_that_are_no_character_become_a_replacement_at_the_end() -> None:
     assert detokeniser.finish() == "\N{REPLACEMENT CHARACTER}"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_mended_text_can_be_encoded(text: str) -> None:
     mended = mend_text(text)

@@ -1,0 +1,133 @@
+"""`motet run`: run a program once."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from motet.cli.calling import Invocation, read_invocation
+from motet.cli.executing import Job, execute, opened_observers
+from motet.cli.failures import FAILED, OK, cause_of, describe, resume_command
+from motet.cli.settings import Settings, read_settings
+from motet.cli.streaming import StreamedText, final_prompt
+from motet.cli.terminal import as_json, note, safe_plain, shown_usage, shown_value, write
+from motet.errors import MotetError, RunFailedError
+
+if TYPE_CHECKING:
+    from motet.cli.loading import Found
+    from motet.refs import Ref
+    from motet.runtime.result import Result
+
+_SETTINGS = (
+    "model", "price_prompt", "price_completion", "budget_tokens", "budget_calls",
+    "budget_cost", "timeout", "max_concurrency", "seed", "store",
+)  # fmt: skip
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Take the settings out of a command's values."""
+    return read_settings(**{name: values.pop(name, None) for name in _SETTINGS})
+
+
+def run_command(found: Found, values: dict[str, Any]) -> int:
+    """Run the program; print its value."""
+    invocation = read_invocation(found, values)
+    settings = settings_from(values)
+    return run_invocation(invocation, settings, **_flags(values))
+
+
+def _flags(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "is_cached": not values["no_cache"],
+        "events": values["events"],
+        "is_quiet": values["quiet"],
+        "is_json": values["as_json"],
+        "is_streamed": values["stream"],
+        "is_raw": values["raw"],
+    }
+
+
+def run_invocation(
+    invocation: Invocation,
+    settings: Settings,
+    *,
+    resume: str | None = None,
+    is_cached: bool = True,
+    events: str | None = None,
+    is_quiet: bool = False,
+    is_json: bool = False,
+    is_streamed: bool = False,
+    is_raw: bool = False,
+) -> int:
+    """Run `invocation`, print its value to stdout, and return the exit code."""
+    ref = invocation.ref(settings)
+    job = Job(
+        ref=ref,
+        settings=settings,
+        is_cached=is_cached,
+        resume=resume,
+        stream=is_streamed,
+        manifest=invocation.manifest(settings),
+    )
+    has_tree = not (is_streamed and sys.stdout.isatty())
+    streamed = _streamed_text(ref, settings, is_raw) if is_streamed and not is_json else None
+    with opened_observers(events=events, is_quiet=is_quiet, has_tree=has_tree) as observers:
+        if streamed is not None:
+            observers.append(streamed)
+        try:
+            result = execute(job, observers)
+        except RunFailedError as exc:
+            failed = exc
+        else:
+            failed = None
+    is_written = streamed is not None and streamed.finish(result.value if not failed else None)
+    if failed is not None:
+        return tell_failed(failed, is_json=is_json, is_kept=settings.store_or_none is not None)
+    _print_result(result, is_json=is_json, is_raw=is_raw, is_written=is_written)
+    if not is_quiet:
+        took = shown_usage(result.usage, result.cost, result.duration_s)
+        note(f"{took}  run {result.run_id}")
+    return OK
+
+
+def _streamed_text(ref: Ref[Any], settings: Settings, is_raw: bool) -> StreamedText:
+    from motet.planning import plan
+
+    graph = plan(ref, model=settings.make_model(settings.model))
+    return StreamedText(final_prompt(graph), is_raw=is_raw, stream=sys.stdout)
+
+
+def _print_result(result: Result[Any], *, is_json: bool, is_raw: bool, is_written: bool) -> None:
+    if is_json:
+        shown = {
+            "value": safe_plain(result.value),
+            "usage": safe_plain(result.usage),
+            "cost": result.cost,
+            "run_id": result.run_id,
+            "duration_s": round(result.duration_s, 6),
+        }
+        write(as_json(shown))
+    elif not is_written:
+        write(shown_value(result.value), raw=is_raw)
+
+
+def tell_failed(error: RunFailedError, *, is_json: bool, is_kept: bool) -> int:
+    """Tell why a run failed and how to go on; return the exit code."""
+    failure = describe(error)
+    note(f"error: {failure.message}")
+    if failure.hint:
+        note(f"hint: {failure.hint}")
+    partial = error.partial
+    if partial is not None and partial.usage.calls:
+        note(f"paid for so far: {shown_usage(partial.usage, partial.cost, None)}")
+    if is_kept:
+        note(f"resume it by: {resume_command(error.run_id)}")
+    if is_json:
+        cause: MotetError = cause_of(error)
+        shown = {
+            "error": {"type": type(cause).__name__, "message": failure.message},
+            "exit_code": failure.code or FAILED,
+            "run_id": error.run_id,
+        }
+        write(as_json(shown))
+    return failure.code or FAILED

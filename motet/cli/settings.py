@@ -1,0 +1,156 @@
+"""Settings that no option gave: from the environment, and from `motet.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from motet.budget import Budget
+from motet.cli.failures import CommandError
+from motet.model import Model
+from motet.types import Price
+
+DEFAULT_MODEL = "local:smollm2"
+FILE_NAME = "motet.toml"
+
+
+def settings_files() -> list[Path]:
+    """Files that are read where they exist; a later one wins."""
+    user = Path(platformdirs.user_config_dir("motet", appauthor=False)) / FILE_NAME
+    return [user, Path(FILE_NAME)]
+
+
+class Settings(BaseSettings):
+    """Defaults of the command line's options. Environment: `MOTET_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MOTET_", env_ignore_empty=True, extra="forbid", populate_by_name=True
+    )
+
+    model: str = DEFAULT_MODEL
+    store: str | None = None
+    """A path, a URL, or `none`."""
+    api_key: SecretStr | None = None
+    """Sent to every HTTP engine."""
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key")
+    )
+    """Sent to api.openai.com only."""
+    max_concurrency: int | None = None
+    budget_tokens: int | None = None
+    budget_calls: int | None = None
+    budget_cost: float | None = None
+    timeout: float | None = None
+    """Seconds."""
+    seed: int | None = None
+    price_prompt: float | None = None
+    """Per million tokens."""
+    price_completion: float | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = TomlConfigSettingsSource(settings_cls, toml_file=settings_files())
+        return init_settings, env_settings, files
+
+    @property
+    def store_or_none(self) -> str | None:
+        """The store for `motet.run`: `default`, a path, a URL, or None for none."""
+        if self.store is None:
+            return "default"
+        return None if self.store == "none" else self.store
+
+    @property
+    def budget(self) -> Budget | None:
+        """The run's limits; None where there is none, so that a resumed run keeps its own."""
+        limits = (self.budget_tokens, self.budget_calls, self.budget_cost, self.timeout)
+        if all(limit is None for limit in limits):
+            return None
+        return Budget(
+            max_tokens=self.budget_tokens,
+            max_calls=self.budget_calls,
+            max_cost=self.budget_cost,
+            timeout_s=self.timeout,
+        )
+
+    def make_model(self, text: str) -> Model:
+        """Return the model that `text` names, with its price and key."""
+        price = None
+        if self.price_prompt is not None or self.price_completion is not None:
+            price = Price(prompt=self.price_prompt or 0.0, completion=self.price_completion or 0.0)
+        return Model(text, price=price, api_key=self._key_for(text))
+
+    def _key_for(self, text: str) -> str | None:
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            return None
+        if parts.scheme not in ("http", "https"):
+            return None
+        if self.api_key is not None:
+            return self.api_key.get_secret_value()
+        is_openai = parts.scheme == "https" and parts.hostname == "api.openai.com"
+        if is_openai and self.openai_api_key is not None:
+            return self.openai_api_key.get_secret_value()
+        return None
+
+
+def read_settings(**options: Any) -> Settings:
+    """Return the settings: options first, then the environment, then the files.
+
+    Raises:
+        CommandError: One is unknown or out of range; names it and where it stands.
+    """
+    try:
+        return Settings(**{k: v for k, v in options.items() if v is not None})
+    except tomllib.TOMLDecodeError as exc:
+        raise CommandError(f"{_file_with_error()} is no TOML: {exc}") from None
+    except OSError as exc:
+        raise CommandError(f"{exc.filename} cannot be read: {exc.strerror}") from None
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            raise CommandError(
+                f"{FILE_NAME} has the unknown setting {name!r}",
+                f"did you mean {close[0]!r}?" if close else _known(),
+            ) from None
+        shown = problem["msg"][:1].lower() + problem["msg"][1:]
+        raise CommandError(
+            f"the setting {name} is {problem['input']!r}: {shown}",
+            f"it comes from --{name.replace('_', '-')}, MOTET_{name.upper()} or {FILE_NAME}",
+        ) from None
+
+
+def _known() -> str:
+    return f"known settings: {', '.join(Settings.model_fields)}"
+
+
+def _file_with_error() -> str:
+    for path in settings_files():
+        try:
+            tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            return str(path)
+    return FILE_NAME
