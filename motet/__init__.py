@@ -7,9 +7,9 @@ from motet.errors import MotetError, RunFailedError
 from motet.graph import Graph
 from motet.model import Model
 from motet.operations import program, step
-from motet.planning import plan
 from motet.prompts import prompt
 from motet.refs import Ref, scope
+from motet.runtime.planning import plan
 from motet.runtime.result import Result
 from motet.runtime.running import arun, current, run, stream
 from motet.types import Chat, Message, Outcome, Price

@@ -19,7 +19,7 @@ from motet.errors import (
 from motet.events import CallKind
 from motet.operations import Operation, expanded, made
 from motet.outputs import dump_value, element_type, load_value
-from motet.refs import Ref
+from motet.refs import MAKE_ITEM, Ref
 from motet.types import Outcome
 
 T = TypeVar("T")
@@ -32,6 +32,9 @@ class Map(Operation):
     name = "motet:map"
     is_async = True
     is_derived = True
+
+    def output_of(self, ref: Ref[Any]) -> Any:
+        return _list_of(getattr(ref.arguments[0], "output", Any))
 
     async def grow(self, values: tuple[Any, ...]) -> Any:
         return self.calls(values)
@@ -51,6 +54,10 @@ class Race(Operation):
     name = "motet:race"
     tolerates_failures = True
 
+    def output_of(self, ref: Ref[Any]) -> Any:
+        kinds = [member.output for member in ref.inputs]
+        return kinds[0] if all(kind == kinds[0] for kind in kinds) else Any
+
     def dump(self, ref: Ref[Any], value: Any) -> bytes:
         index, winner = value
         return dump_value(Any, [index, json.loads(dump_value(ref.inputs[index].output, winner))])
@@ -69,6 +76,13 @@ class Settle(Operation):
     def __init__(self, *, only_successful: bool) -> None:
         self.only_successful = only_successful
         self.name = "motet:successful" if only_successful else "motet:settled"
+
+    def output_of(self, ref: Ref[Any]) -> Any:
+        if not self.only_successful:
+            return list[Outcome[Any]]
+        kinds = [m.output if isinstance(m, Ref) else Any for m in ref.arguments[0]]
+        is_one = bool(kinds) and all(kind == kinds[0] for kind in kinds)
+        return _list_of(kinds[0]) if is_one else list
 
     def value_of(self, ref: Ref[Any], outcomes: Sequence[Outcome[Any]]) -> Any:
         """Return the outcomes, or the values of those that succeeded.
@@ -117,6 +131,10 @@ class Item(Operation):
     kind: ClassVar[CallKind] = "collect"
     name = "motet:item"
     is_derived = True
+
+    def output_of(self, ref: Ref[Any]) -> Any:
+        is_index = isinstance(ref.arguments[1], int)
+        return element_type(ref.inputs[0].output) if is_index else Any
 
     def pick(self, value: Any, key: Any) -> Any:
         try:
@@ -201,6 +219,9 @@ def item(ref: Ref[Any], key: Any) -> Ref[Any]:
     return made(Ref(_ITEM, (ref, key), frame.f_code, frame.f_lineno))
 
 
+MAKE_ITEM.append(item)
+
+
 def _listed(refs: Sequence[Any]) -> list[Any]:
     if isinstance(refs, Ref):
         raise UnboundInputError(
@@ -214,25 +235,6 @@ def _listed(refs: Sequence[Any]) -> list[Any]:
 def _check_at_least(at_least: int) -> None:
     if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 0:
         raise ConfigError(f"at_least is {at_least!r}; it must be 0 or more")
-
-
-def output_of(ref: Ref[Any]) -> Any:
-    """Annotation of a combinator's value, as far as its inputs tell; `Any` where unknown."""
-    operation = ref.operation
-    if isinstance(operation, Item):
-        key = ref.arguments[1]
-        return element_type(ref.inputs[0].output) if isinstance(key, int) else Any
-    if isinstance(operation, Race):
-        kinds = [member.output for member in ref.inputs]
-        return kinds[0] if all(kind == kinds[0] for kind in kinds) else Any
-    if isinstance(operation, Settle) and operation.only_successful:
-        kinds = [m.output if isinstance(m, Ref) else Any for m in ref.arguments[0]]
-        same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
-        return _list_of(kinds[0]) if same else list
-    if isinstance(operation, Map):
-        made_by = getattr(ref.arguments[0], "output", Any)
-        return _list_of(made_by)
-    return operation.output
 
 
 def _list_of(kind: Any) -> Any:

@@ -33,6 +33,8 @@ class GraphNode:
     samples: int = 1
     is_growing: bool = False
     """Whether it makes calls that only running it will show."""
+    is_answered_by_program: bool = False
+    """Whether its model is a program, whose calls are among `inputs`."""
     prompt_tokens: int = 0
     """Estimate; texts not known yet count as the most that their makers may write."""
     completion_tokens: int = 0
@@ -47,6 +49,11 @@ class GraphNode:
     @property
     def short_name(self) -> str:
         return self.operation.rpartition(":")[2].rpartition(".")[2]
+
+    @property
+    def is_model_call(self) -> bool:
+        """Whether an engine answers it."""
+        return self.kind == "prompt" and not self.is_answered_by_program
 
     @property
     def label(self) -> str:
@@ -95,7 +102,7 @@ class Graph:
 
     @property
     def estimate(self) -> Estimate:
-        prompts = [n for n in self.nodes if n.kind == "prompt"]
+        prompts = [n for n in self.nodes if n.is_model_call]
         costs = [n.cost for n in prompts]
         return Estimate(
             calls=len(prompts),
@@ -118,12 +125,12 @@ class Graph:
             before = max(
                 ((longest[i][0], i) for i in node.inputs if i in longest), default=(0, None)
             )
-            weight = max(1, node.completion_tokens) if node.kind == "prompt" else 0
+            weight = max(1, node.completion_tokens) if node.is_model_call else 0
             longest[node.id] = (before[0] + weight, before[1])
         path: list[str] = []
         at: str | None = self.root_id
         while at is not None and at in longest:
-            if by_id[at].kind == "prompt":
+            if by_id[at].is_model_call:
                 path.append(at)
             at = longest[at][1]
         return tuple(reversed(path))

@@ -111,6 +111,10 @@ class Operation:
         """Name to show a person."""
         return self.name.rpartition(":")[2].rpartition(".")[2]
 
+    def output_of(self, ref: Ref[Any]) -> Any:
+        """Annotation of one call's value, as far as its inputs tell; `Any` where unknown."""
+        return self.output
+
     def dump(self, ref: Ref[Any], value: Any) -> bytes:
         """Write a value for the journal; `TypeError` where it would not come back."""
         return dump_value(self.output, value)

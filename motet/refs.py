@@ -167,9 +167,7 @@ class Ref(Generic[T_co]):
     @property
     def output(self) -> Any:
         """Annotation of the value; `Any` where unknown."""
-        from motet.combinators import output_of
-
-        return output_of(self)
+        return self.operation.output_of(self)
 
     def __await__(self) -> Generator[Any, None, T_co]:
         live = BRANCH.get().live
@@ -182,9 +180,7 @@ class Ref(Generic[T_co]):
         return live.result(self).__await__()
 
     def __getitem__(self, key: Any) -> Ref[Any]:
-        from motet.combinators import item
-
-        return item(self, key)
+        return MAKE_ITEM[0](self, key)
 
     def __repr__(self) -> str:
         return f"<Ref {self.operation.name} at {self.place}>"
@@ -221,6 +217,8 @@ class Ref(Generic[T_co]):
 _ROOT = Branch(None, None)
 BRANCH: ContextVar[Branch] = ContextVar("motet_branch", default=_ROOT)
 SCOPE: ContextVar[Scope | None] = ContextVar("motet_scope", default=None)
+MAKE_ITEM: list[Callable[[Ref[Any], Any], Ref[Any]]] = []
+"""What `ref[key]` makes; the combinators, one floor up, put it here."""
 RUN: ContextVar[LiveRun | None] = ContextVar("motet_run", default=None)
 """The run that the code is part of, in steps too."""
 

@@ -88,7 +88,6 @@ DIFFERENT = [
     Model("http://h/v1"),
     Model("http://h/v1#a"),
     Model("http://h/v1#b"),
-    Model("http://h/v2#a"),
     Model("local:x"),
     Model("local:x", sampling=Sampling(temperature=0.5)),
     Model("local:x", sampling=Sampling(max_tokens=5)),
@@ -105,6 +104,12 @@ def test_models_that_answer_differently_have_other_identities() -> None:
     identities = {model.identity for model in DIFFERENT}
 
     assert len(identities) == len(DIFFERENT)
+
+
+def test_a_named_model_is_the_same_wherever_it_is_served() -> None:
+    """A run can go on when its server has moved; without a name, the URL is the model."""
+    assert Model("http://h/v1#a").identity == Model("http://other/v1#a").identity
+    assert Model("http://h/v1").identity != Model("http://other/v1").identity
 
 
 def test_price_and_key_are_no_part_of_the_identity() -> None:

@@ -26,9 +26,13 @@ from motet.cli.failures import (
 from motet.cli.options import (
     ENGINE_OPTIONS,
     LIMIT_OPTIONS,
+    MAP_OPTIONS,
+    PLAN_OPTIONS,
     RUN_OPTIONS,
     VALUE_OPTIONS,
+    rows_argument,
 )
+from motet.cli.queries import register
 from motet.errors import MotetError
 
 _Usage: type[Exception] = next(
@@ -142,7 +146,14 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+_DOC = """Run declarative LLM programs: budgeted, journaled, resumable.
+
+Exit codes: 0 done; 1 the run failed; 2 wrong usage, program or configuration; 3 store; \
+4 engine unreachable or model missing; 5 budget exhausted; 130 interrupted.
+"""
+
+
+@app.callback(help=_DOC)
 def motet_command(
     version: Annotated[
         bool,
@@ -150,11 +161,7 @@ def motet_command(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Run declarative LLM programs: budgeted, journaled, resumable.
-
-    Exit codes: 0 done, 1 the run failed, 2 usage, program or configuration, 3 store,
-    4 engine unreachable or model missing, 5 budget exhausted, 130 interrupted.
-    """
+    pass
 
 
 def _run(found: Any, values: dict[str, Any]) -> int:
@@ -169,6 +176,12 @@ def _plan(found: Any, values: dict[str, Any]) -> int:
     return plan_command(found, values)
 
 
+def _map(found: Any, values: dict[str, Any]) -> int:
+    from motet.cli.map import map_command
+
+    return map_command(found, values)
+
+
 program_command(
     app,
     "run",
@@ -176,6 +189,22 @@ program_command(
     {**ENGINE_OPTIONS, **LIMIT_OPTIONS, **RUN_OPTIONS, **VALUE_OPTIONS},
     _run,
 )
+program_command(
+    app,
+    "plan",
+    "Show what a program will do, and what is wrong with it; nothing is sent.",
+    {**ENGINE_OPTIONS, **PLAN_OPTIONS},
+    _plan,
+)
+program_command(
+    app,
+    "map",
+    "Run a program on every row of a file; the results stand in the same order.",
+    {**ENGINE_OPTIONS, **LIMIT_OPTIONS, **RUN_OPTIONS, **MAP_OPTIONS},
+    _map,
+    extra=rows_argument(),
+)
+register(app)
 
 
 def run_process() -> None:

@@ -105,8 +105,10 @@ def with_models(
     return filled
 
 
-def read_invocation(found: Found, values: dict[str, Any]) -> Invocation:
-    """Take the inputs out of a command's values.
+def read_invocation(
+    found: Found, values: dict[str, Any], *, is_partial: bool = False
+) -> Invocation:
+    """Take the inputs out of a command's values; `is_partial` where rows give the others.
 
     Raises:
         CommandError: One is missing, given twice, or of the wrong type.
@@ -131,7 +133,7 @@ def read_invocation(found: Found, values: dict[str, Any]) -> Invocation:
     model = values.get("model")
     if model is not None and any(i.name == "model" and i.kind == "model" for i in inputs):
         given["model"] = model
-    for entry in inputs:
+    for entry in [] if is_partial else inputs:
         if entry.is_required and entry.name not in given and entry.kind != "model":
             _refuse_missing(entry, inputs, found.name)
     return Invocation(found, given, operations)

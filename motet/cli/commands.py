@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import typer
 from typer.core import TyperCommand
@@ -25,7 +25,8 @@ class ProgramCommand(TyperCommand):
 
     options: ClassVar[dict[str, Any]]
     action: ClassVar[Callable[[Found, dict[str, Any]], int]]
-    has_inputs: ClassVar[bool] = True
+    arguments: ClassVar[dict[str, Any]]
+    """Arguments behind the program's name; without them the first text input is one."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -70,13 +71,14 @@ class ProgramCommand(TyperCommand):
         options = dict(self.options)
         reserved = {"--help", *(n for p in self.params for n in p.opts)}
         arguments = program_argument(is_required=True)
-        if found.operation is not None and self.has_inputs:
-            default_model = read_settings().model
-            inputs = inputs_of(found.operation)
-            made = input_options(
-                inputs, reserved, default_model=default_model, has_positional=self.has_inputs
+        arguments.update(self.arguments)
+        if found.operation is not None:
+            arguments |= input_options(
+                inputs_of(found.operation),
+                reserved,
+                default_model=read_settings().model,
+                has_positional=not self.arguments,
             )
-            arguments = {**arguments, **made}
         doc = _help_of(found)
         action = type(self).action
 
@@ -91,7 +93,8 @@ def _help_of(found: Found) -> str:
 
     text = inspect.cleandoc(found.operation.__doc__ or "") if found.operation is not None else ""
     body = text.partition("\nArgs:")[0].strip()
-    return escape(body or f"Run {found.name}.")
+    paragraphs = [" ".join(part.split()) for part in body.split("\n\n")]
+    return escape("\n\n".join(paragraphs) or f"Run {found.name}.")
 
 
 def make_command(
@@ -100,8 +103,7 @@ def make_command(
     """Return a command that takes `options` and calls `call` with their values by name."""
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name, help=doc)(with_signature(call, options))
-    command: Any = typer.main.get_command(app)
-    return command
+    return cast("TyperCommand", typer.main.get_command(app))
 
 
 def with_signature(call: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
@@ -124,7 +126,7 @@ def program_command(
     options: dict[str, Any],
     action: Action,
     *,
-    has_inputs: bool = True,
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Add a command that takes a program to `app`."""
 
@@ -132,11 +134,11 @@ def program_command(
         pass
 
     Command.options = options
-    Command.action = staticmethod(action)  # type: ignore[assignment]
-    Command.has_inputs = has_inputs
+    Command.action = staticmethod(action)
+    Command.arguments = extra or {}
 
     def call(**values: Any) -> int:
         raise CommandError("no program is named", "`motet list` shows those built in", code=USAGE)
 
-    arguments = program_argument(is_required=False)
+    arguments = {**program_argument(is_required=False), **(extra or {})}
     app.command(name, help=doc, cls=Command)(with_signature(call, {**arguments, **options}))

@@ -72,10 +72,8 @@ class Input:
 
     def _plain(self, text: str) -> Any:
         match self.kind:
-            case "whole":
-                return int(text)
-            case "number":
-                return float(text)
+            case "whole" | "number":
+                return _number(text, self.kind)
             case "flag":
                 if text.lower() not in ("true", "false"):
                     raise ValueError("it must be true or false")
@@ -254,6 +252,14 @@ def _models(entry: Input, value: Any, make_model: Callable[[str], Model]) -> Any
     if isinstance(value, list):
         return [_models(entry, part, make_model) for part in value]
     raise entry.wrong(value, "a model is written as text, such as local:smollm2")
+
+
+def _number(text: str, kind: Kind) -> float:
+    try:
+        return int(text) if kind == "whole" else float(text)
+    except ValueError:
+        wanted = "a whole number" if kind == "whole" else "a number"
+        raise ValueError(f"it must be {wanted}") from None
 
 
 def _cut(given: Any) -> str:

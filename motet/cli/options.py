@@ -91,6 +91,33 @@ VALUE_OPTIONS = {
         bool, False, "--raw", panel=OUTPUT, doc="Leave control characters in what is printed.",
     ),
 }  # fmt: skip
+PLAN_OPTIONS = {
+    "as_json": _option(
+        bool, False, "--json", panel=OUTPUT, doc="Print the graph file that `motet run` takes.",
+    ),
+    "mermaid": _option(bool, False, "--mermaid", panel=OUTPUT, doc="Print a mermaid flowchart."),
+    "dot": _option(bool, False, "--dot", panel=OUTPUT, doc="Print it in Graphviz's language."),
+}  # fmt: skip
+MAP_OPTIONS = {
+    "output": _option(
+        str | None, None, "--output", "-o", metavar="FILE", panel=OUTPUT,
+        doc="Gets one JSON line a row, in order. Started again with the same file, the command "
+        "goes on. Without it the lines go to stdout.",
+    ),
+    "concurrency": _option(int, 32, "--concurrency", panel=LIMITS, doc="Most rows at once."),
+    "strict": _option(
+        bool, False, "--strict", panel=LIMITS, doc="Stop at the first row that fails.",
+    ),
+    "as_json": _option(
+        bool, False, "--json", panel=OUTPUT, doc="Print a summary as one JSON object; needs -o.",
+    ),
+}  # fmt: skip
+
+
+def rows_argument() -> dict[str, Any]:
+    doc = "A file of JSON lines: objects of inputs, or texts for the first input. - is stdin."
+    argument = typer.Argument(metavar="ROWS", help=doc, show_default=False)
+    return {"rows": (Annotated[str, argument], "")}
 
 
 def parameters_of(options: Mapping[str, Any]) -> list[inspect.Parameter]:

@@ -15,6 +15,7 @@ from motet.errors import MotetError, RunFailedError
 
 if TYPE_CHECKING:
     from motet.cli.loading import Found
+    from motet.events import Observer
     from motet.refs import Ref
     from motet.runtime.result import Result
 
@@ -74,15 +75,12 @@ def run_invocation(
     with opened_observers(events=events, is_quiet=is_quiet, has_tree=has_tree) as observers:
         if streamed is not None:
             observers.append(streamed)
-        try:
-            result = execute(job, observers)
-        except RunFailedError as exc:
-            failed = exc
-        else:
-            failed = None
-    is_written = streamed is not None and streamed.finish(result.value if not failed else None)
-    if failed is not None:
-        return tell_failed(failed, is_json=is_json, is_kept=settings.store_or_none is not None)
+        outcome = _outcome(job, observers)
+    result = None if isinstance(outcome, RunFailedError) else outcome
+    is_written = streamed is not None and streamed.finish(result.value if result else None)
+    if isinstance(outcome, RunFailedError):
+        return tell_failed(outcome, is_json=is_json, is_kept=settings.store_or_none is not None)
+    result = outcome
     _print_result(result, is_json=is_json, is_raw=is_raw, is_written=is_written)
     if not is_quiet:
         took = shown_usage(result.usage, result.cost, result.duration_s)
@@ -90,8 +88,15 @@ def run_invocation(
     return OK
 
 
+def _outcome(job: Job, observers: list[Observer]) -> Result[Any] | RunFailedError:
+    try:
+        return execute(job, observers)
+    except RunFailedError as exc:
+        return exc
+
+
 def _streamed_text(ref: Ref[Any], settings: Settings, is_raw: bool) -> StreamedText:
-    from motet.planning import plan
+    from motet.runtime.planning import plan
 
     graph = plan(ref, model=settings.make_model(settings.model))
     return StreamedText(final_prompt(graph), is_raw=is_raw, stream=sys.stdout)

@@ -84,10 +84,14 @@ def check_prompt(
     if engine is None:
         return
     needed = required_capabilities(prompt.binding.resolved(model), is_continued=prompt.is_continued)
+    _refuse_missing(ref, needed, engine)
+
+
+def _refuse_missing(ref: Ref[Any], needed: set[Capability], engine: Engine) -> None:
     missing = sorted(needed - engine.capabilities)
     if missing:
         raise CapabilityError(
-            f"{prompt.short_name} needs {', '.join(missing)}, which {engine.url} has not",
+            f"{ref.operation.short_name} needs {', '.join(missing)}, which {engine.url} has not",
             place=ref.place,
         )
 
@@ -176,6 +180,8 @@ async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
     dispatcher = await run.dispatcher(model)
     engine = dispatcher.engine
     check_prompt(ref, model, engine, priced=run.is_priced(ref.scope))
+    if chat and chat[-1].role == "assistant":
+        _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
     is_seeded = Capability.SEED in engine.capabilities
     key: tuple[str, bytes] | None = None
@@ -289,18 +295,22 @@ def _callbacks(
     return on_attempt, on_retry, on_delta if run.is_streaming and run.observers else None
 
 
-async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: int) -> Answer:
+def ask_program(model: Model, chat: Chat, n: int) -> list[Ref[Any]]:
+    """Make the `n` calls of a program that answers `chat` as a model."""
     program = model.program
     assert program is not None
     free = next(name for name in program.parameters.names if name not in model.bound)
     question: Any = chat
     if not _takes_chat(program.parameters.hints.get(free, str)):
         question = chat_text(chat)
+    return [program(**{**model.bound, free: question}) for _ in range(n)]
+
+
+async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: int) -> Answer:
     BRANCH.set(Branch(run, call))
     SCOPE.set(call.ref.scope)
-    refs = [program(**{**model.bound, free: question}) for _ in range(n)]
     try:
-        values = [await ref for ref in refs]
+        values = [await ref for ref in ask_program(model, chat, n)]
     finally:
         run.drop_children(call)
     completions = tuple(_as_completion(value) for value in values)

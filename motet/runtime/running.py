@@ -25,12 +25,12 @@ from motet.errors import (
 )
 from motet.events import Event, Observer, RunFinished, RunStarted
 from motet.model import Model
-from motet.planning import graph_of
 from motet.refs import RUN, SCOPE, Ref
 from motet.runtime.branches import named_branches
 from motet.runtime.engines import EnginePool
 from motet.runtime.executor import Executor
 from motet.runtime.journal import Journal
+from motet.runtime.planning import graph_of
 from motet.runtime.result import CallResult, PartialResult, Result
 from motet.store.records import RunRecord
 from motet.types import JSON
@@ -152,18 +152,42 @@ def run(
 def _run_in_thread(coroutine: Any) -> Any:
     outcome: dict[str, Any] = {}
 
+    async def cancellable() -> Any:
+        outcome["task"] = asyncio.current_task()
+        outcome["loop"] = asyncio.get_running_loop()
+        return await coroutine
+
     def work() -> None:
         try:
-            outcome["value"] = asyncio.run(coroutine)
+            outcome["value"] = asyncio.run(cancellable())
         except BaseException as exc:
             outcome["error"] = exc
 
     thread = threading.Thread(target=work, name="motet-run")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        if "task" in outcome:
+            outcome["loop"].call_soon_threadsafe(outcome["task"].cancel)
+        thread.join()
+        raise
     if "error" in outcome:
         raise outcome["error"]
     return outcome["value"]
+
+
+class _Feed:
+    """An observer that hands events to a stream."""
+
+    def __init__(self, queue: asyncio.Queue[Event | None]) -> None:
+        self._queue = queue
+
+    def on_event(self, event: Event) -> None:
+        self._queue.put_nowait(event)
+
+    def end(self, task: object) -> None:
+        self._queue.put_nowait(None)
 
 
 class EventStream(AsyncIterator[Event]):
@@ -175,18 +199,17 @@ class EventStream(AsyncIterator[Event]):
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._task: asyncio.Task[Result[Any]] | None = None
 
-    def on_event(self, event: Event) -> None:
-        self._queue.put_nowait(event)
-
     def __aiter__(self) -> EventStream:
         return self
 
     async def __anext__(self) -> Event:
         if self._task is None:
-            observers = (*self._settings.get("observers", ()), self)
+            # The run must not hold the stream, or leaving the loop would not be noticed.
+            feed = _Feed(self._queue)
+            observers = (*self._settings.get("observers", ()), feed)
             settings = {"stream": True, **self._settings, "observers": observers}
             self._task = asyncio.ensure_future(arun(self._ref, **settings))
-            self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
+            self._task.add_done_callback(feed.end)
         event = await self._queue.get()
         if event is not None:
             return event

@@ -48,6 +48,9 @@ def _file_url(text: str) -> URL:
         raise StoreError(f"{text!r} is no path; give a file, such as runs.db")
     path = Path(text).expanduser().absolute()
     try:
+        folder = next(above for above in path.parents if above.exists())
+        if not folder.is_dir():
+            raise StoreError(f"cannot use {path}: {folder} is no folder; give another path")
         if path.is_dir():
             raise StoreError(f"{path} is a folder; give a file in it, such as {path / 'runs.db'}")
         path.parent.mkdir(parents=True, exist_ok=True)

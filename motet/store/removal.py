@@ -46,7 +46,7 @@ def give_back_space(connection: Connection) -> None:
     """Shrink an SQLite file by the pages that removal has freed."""
     if connection.dialect.name == "sqlite":
         raw: Any = connection.connection.driver_connection
-        raw.execute("PRAGMA incremental_vacuum").fetchall()  # each step frees one page
+        raw.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page only
 
 
 def _lock(connection: Connection) -> None:
@@ -57,7 +57,7 @@ def _lock(connection: Connection) -> None:
         connection.execute(text(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _digests(connection: Connection, queries: list[Select[tuple[bytes]]]) -> list[bytes]:
+def _digests(connection: Connection, queries: list[Select[Any]]) -> list[bytes]:
     found: set[bytes | None] = set(connection.execute(union(*queries)).scalars())
     return sorted(digest for digest in found if digest is not None)
 

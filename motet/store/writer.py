@@ -181,6 +181,8 @@ class Writer:
 
     def _attempt(self, work: Callable[[Connection], Any], *, is_write: bool) -> Any:
         """Do `work` in a transaction, once more where the connection turned out to be lost."""
+        if self._connection.closed:
+            self._connection = self._engine.connect()
         try:
             with transaction(self._connection, is_write=is_write):
                 return work(self._connection)
@@ -189,7 +191,7 @@ class Writer:
             if not is_lost(exc):
                 raise
         self._connection.close()
-        self._connection = connect(self._engine)
+        self._connection = self._engine.connect()
         with transaction(self._connection, is_write=is_write):
             return work(self._connection)
 

@@ -85,7 +85,8 @@ def work(job: dict[str, Any]) -> None:
         observers=[Announcer(job["out"])],
     )
     with open(job["out"], "a") as file:
-        file.write(json.dumps({"value": result.value, "calls": result.usage.calls}) + "\n")
+        shown = {"value": result.value, "calls": result.usage.calls, "took_s": result.duration_s}
+        file.write(json.dumps(shown) + "\n")
 
 
 def main(lines: Sequence[str]) -> None:

@@ -26,18 +26,14 @@ def _programs(model: Model):
         ),
         "nested": best_of_n(
             "why?",
-            model=mixture_of_agents.as_model(
-                proposers=[model] * 3, aggregator=vote, max_tokens=32
-            ),
+            model=mixture_of_agents.as_model(proposers=[model] * 3, aggregator=vote, max_tokens=32),
             n=3,
             verify=len,
         ),
     }
 
 
-@pytest.mark.parametrize(
-    "fault", ["error_500", "error_429", "drop", "garbage", "half", "hang"]
-)
+@pytest.mark.parametrize("fault", ["error_500", "error_429", "drop", "garbage", "half", "hang"])
 @pytest.mark.parametrize("is_streaming", [False, True])
 def test_every_program_survives_five_percent_of_faults(fault, is_streaming):
     """500, 429, dropped connections, garbage, half-written replies and silence are tried again:

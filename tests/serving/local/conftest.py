@@ -102,6 +102,7 @@ class Reference:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        torch.set_num_threads(1)
         self.network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.network.eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)

@@ -42,13 +42,13 @@ def test_greedy_tokens_equal_those_of_transformers(
             for i, prompt in enumerate(prompts):
                 if i % 4 == 3:
                     await asyncio.sleep(0.3)
-                call = smollm2.complete(request(prompt, max_tokens=8 + i))
+                call = smollm2.complete(request(prompt, max_tokens=6 + i % 14))
                 tasks.append(group.create_task(call))
         return [task.result() for task in tasks]
 
     for i, (prompt, reply) in enumerate(zip(prompts, asyncio.run(run()), strict=True)):
         ids = tuple(smollm2_reference.tokenizer.encode(prompt))
-        assert reply.completions[0].token_ids == smollm2_reference.greedy(ids, 8 + i)
+        assert reply.completions[0].token_ids == smollm2_reference.greedy(ids, 6 + i % 14)
 
 
 def test_a_seeded_completion_does_not_depend_on_the_batch(smollm2: LocalEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +14,10 @@ from motet.graph import Graph, GraphNode
 from motet.model import Model
 from motet.operations import Program
 from motet.prompts import Prompt
-from motet.refs import UNEXPANDED, Ref, substitute
+from motet.refs import BRANCH, UNEXPANDED, Branch, Ref, substitute
 from motet.runtime.engines import find_factory
-from motet.runtime.prompting import check_prompt, cost_of, model_of
+from motet.runtime.prompting import ask_program, check_prompt, cost_of, model_of
+from motet.types import Message
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -34,16 +36,39 @@ def plan(ref: Ref[Any], *, model: Model | str | None = None) -> Graph:
         raise UnboundInputError(f"plan takes a ref, not {type(ref).__name__}")
     default = Model(model) if isinstance(model, str) else model
     calls = Calls()
-    new = calls.add(ref)
+    new = deque(calls.add(ref))
     problems: list[MotetError] = []
-    for call in new:
+    while new:
+        call = new.popleft()
         try:
             check_edges(call.ref)
             if isinstance(call.ref.operation, Prompt):
                 _check(call.ref, default)
+                new.extend(_answering(call, calls, default))
         except MotetError as exc:
             problems.append(exc)
     return graph_of(calls, ref, problems=problems, default=default)
+
+
+def _answering(call: Call, calls: Calls, default: Model | None) -> list[Call]:
+    """Name the calls of the program that stands where `call` has its model."""
+    ref = call.ref
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    model = model_of(prompt, ref.scope, default)
+    if model is None or model.program is None:
+        return []
+    token = BRANCH.set(Branch(None, ref))
+    try:
+        chat = prompt.render(tuple(substitute(v, lambda _: "") for v in ref.arguments))
+    except TemplateError:  # a template may need more than an empty text of a value not known yet
+        chat = (Message.user(""),)
+    try:
+        made = ask_program(model, chat, prompt.binding.samples or 1)
+    finally:
+        BRANCH.reset(token)
+    new = [found for child in made for found in calls.add(child)]
+    call.children = [calls.by_ref[child] for child in made]
+    return new
 
 
 def _check(ref: Ref[Any], default: Model | None) -> None:
@@ -84,14 +109,17 @@ def _inputs_first(calls: Calls) -> list[Call]:
             if call in done:
                 stack.pop()
                 continue
-            missing = [
-                below for r in call.ref.dependencies if (below := calls.by_ref[r]) not in done
-            ]
+            missing = [below for below in _below(call, calls) if below not in done]
             if missing:
                 stack.extend(reversed(missing))
             else:
                 done[stack.pop()] = None
     return list(done)
+
+
+def _below(call: Call, calls: Calls) -> list[Call]:
+    """Calls whose values `call` takes: its dependencies, and what it made while it ran."""
+    return [*(calls.by_ref[r] for r in call.ref.dependencies), *(call.children or ())]
 
 
 def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int]) -> GraphNode:
@@ -101,10 +129,12 @@ def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int])
     label: str | None = None
     cost: float | None = 0.0
     samples = 1
+    is_program = False
     if isinstance(operation, Prompt):
         model = model_of(operation, ref.scope, default)
         samples = operation.binding.samples or 1
         label = model.label if model is not None else None
+        is_program = model is not None and model.program is not None
         prompt_tokens = _prompt_tokens(ref, calls, most)
         sampling = operation.binding.resolved(model) if model is not None else None
         if sampling is not None and model is not None and model.program is None:
@@ -114,18 +144,19 @@ def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int])
                 if model.price is None
                 else cost_of(model, Usage(prompt_tokens, completion_tokens))
             )
-    below = [most.get(calls.by_ref[r].id, 0) for r in ref.dependencies]
+    below = [most.get(b.id, 0) for b in _below(call, calls)]
     most[call.id] = completion_tokens or sum(below)
     return GraphNode(
         id=call.id,
         operation=operation.name,
         kind=operation.kind,
         parent_id=call.parent.id if call.parent is not None else None,
-        inputs=tuple(dict.fromkeys(calls.by_ref[r].id for r in ref.dependencies)),
+        inputs=tuple(dict.fromkeys(b.id for b in _below(call, calls))),
         place=ref.place,
         model=label,
         samples=samples,
-        is_growing=isinstance(operation, (Program, Map)) and ref.body is UNEXPANDED,
+        is_growing=_is_growing(call),
+        is_answered_by_program=is_program,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost=cost,
@@ -133,6 +164,12 @@ def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int])
         usage=call.usage,
         duration_s=call.duration_s,
     )
+
+
+def _is_growing(call: Call) -> bool:
+    operation = call.ref.operation
+    is_open = isinstance(operation, (Program, Map)) and call.ref.body is UNEXPANDED
+    return is_open and not call.is_done
 
 
 def _prompt_tokens(ref: Ref[Any], calls: Calls, most: dict[str, int]) -> int:

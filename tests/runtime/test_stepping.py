@@ -1,0 +1,60 @@
+"""Stepping: which sync steps run on the loop, and which in threads."""
+
+import threading
+from typing import Any
+
+import motet
+from motet import program, step
+from motet.runtime.stepping import StepTimes
+
+
+def test_a_step_is_quick_once_it_was_seen_to_be() -> None:
+    """The first call is never trusted."""
+    times = StepTimes()
+
+    before = times.is_quick
+    times.add(0.0001)
+
+    assert not before
+    assert times.is_quick
+
+
+def test_one_slow_call_sends_a_step_to_threads_for_good() -> None:
+    """However quick it was before and is after."""
+    times = StepTimes()
+    for _ in range(100):
+        times.add(0.00001)
+    times.add(0.02)
+
+    for _ in range(1000):
+        times.add(0.00001)
+
+    assert not times.is_quick
+
+
+def test_a_step_between_quick_and_slow_stays_in_threads() -> None:
+    """The mean decides."""
+    times = StepTimes()
+
+    times.add(0.002)
+
+    assert not times.is_quick
+
+
+def test_the_first_call_runs_in_a_thread_and_later_ones_on_the_loop() -> None:
+    """A quick step costs no thread switch."""
+    names: list[str] = []
+
+    @step
+    def quick(i: int) -> int:
+        names.append(threading.current_thread().name)
+        return i
+
+    @program
+    async def whole() -> Any:
+        return [await quick(i) for i in range(20)]
+
+    motet.run(whole(), store=None)
+
+    assert names[0].startswith("motet-step")
+    assert names[-1] == "MainThread"
