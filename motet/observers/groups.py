@@ -157,9 +157,15 @@ class CallGroups:
         self._groups[event.call_id] = group
         if event.kind == "prompt":
             self.num_prompts += 1
+        elif event.kind in ("program", "map", "race"):
+            # Its calls run before it has its value, so it is at work from now on.
+            self._mark_running(event, group)
 
     def _start(self, event: CallStarted) -> None:
-        group = self._groups.get(event.call_id, self.root)
+        if event.call_id not in self._running:
+            self._mark_running(event, self._groups.get(event.call_id, self.root))
+
+    def _mark_running(self, event: CallCreated | CallStarted, group: Group) -> None:
         group.running += 1
         self._running.add(event.call_id)
         if group.started_s is None:

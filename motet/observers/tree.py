@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _REFRESHES_PER_S = 8
 _DOTS = 10
+_LEAST_ERROR = 12
+"""Columns that an error needs to be shown beside its calls."""
 _MARKS = {"finished": "●", "running": "◐", "failed": "✗", "cancelled": "◌", "waiting": "○"}
 _ASCII_MARKS = {"finished": "#", "running": ">", "failed": "x", "cancelled": "-", "waiting": "."}
 _STYLES = {
@@ -124,10 +126,13 @@ class ProgressTree:
         name = one_line(group.name, room)
         line = RichText(guide, style="dim", no_wrap=True)
         line.append(name, style="bold" if group.children else "")
-        line.append(" " * max(1, width - len(guide) - len(name) - len(right)))
+        room -= len(name)
+        if group.error is not None and room > _LEAST_ERROR:
+            problem = one_line(group.error, room - 2)
+            line.append(f"  {problem}", style="red")
+            room -= 2 + len(problem)
+        line.append(" " * (room + 2))
         line.append_text(right)
-        if group.error is not None:
-            line.append(f"  {one_line(group.error)}", style="red")
         return line
 
     def _right(self, group: Group, now_s: float) -> Text:

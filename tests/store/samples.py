@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import Any
 
 from motet.digest import digest_bytes
@@ -87,7 +88,7 @@ def append_forever(where: str, run_id: str, seen: int) -> None:
             while True:
                 await pending.acquire()
                 record, artifacts = make_call(serial, run_id=run_id)
-                store.append(record, artifacts, on_committed=lambda e, n=serial: on_committed(n, e))
+                store.append(record, artifacts, on_committed=partial(on_committed, serial))
                 serial += 1
 
     asyncio.run(work())

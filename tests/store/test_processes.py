@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 from motet.errors import StoreError
 from motet.store import Store
-from tests.store.samples import make_call
+from tests.store.samples import append_many, make_call, make_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +24,7 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -107,18 +110,25 @@ asyncio.run(work(*sys.argv[1:]))
 def test_five_processes_create_one_store(where: str) -> None:
     """Processes that open a fresh store at the same moment all succeed."""
     code = """
-import sys, time, asyncio
+import sys, asyncio
+import motet.store.store
 from motet.store import Store
 from tests.store.samples import make_run
 print("ready", flush=True)
-sys.stdin.readline() if False else time.sleep(max(0, float(sys.argv[2]) - time.time()))
+sys.stdin.readline()
 with Store.open(sys.argv[1]) as store:
-    async def work(): await store.save_run(make_run(sys.argv[3]))
+    async def work(): await store.save_run(make_run(sys.argv[2]))
     asyncio.run(work())
 """
-    moment = str(time.time() + 6)
-    processes = [start(code, where, moment, f"r{i}") for i in range(5)]
+    processes = [start(code, where, f"r{i}") for i in range(5)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
 
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
@@ -174,32 +184,51 @@ def test_leases_leave_no_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
 
 
+def _administer(where: str, *statements: str) -> None:
+    """Run statements on the database `postgres` of the server."""
+    url = make_url(where).set(drivername="postgresql+psycopg", database="postgres")
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
 @pytest.mark.postgres
 def test_a_lost_connection_is_made_anew(new_database: Callable[[], str]) -> None:
     """When the server drops the connection, the next commit and the next read reconnect."""
-    from sqlalchemy import create_engine, make_url, text
-    from sqlalchemy.pool import NullPool
-
-    from tests.store.samples import append_many, make_run
-
     where = new_database()
-    engine = create_engine(make_url(where).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-
-    def drop_connections() -> None:
-        with engine.connect() as connection:
-            connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
+    name = make_url(where).database
+    drop = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
 
     async def work() -> None:
         with Store.open(where) as store:
             await store.save_run(make_run())
-            drop_connections()
+            _administer(where, drop)
             assert set(await append_many(store, 10)) == {None}
-            drop_connections()
+            _administer(where, drop)
+            assert len(await store.load_calls("r1")) == 10
+
+    asyncio.run(work())
+
+
+@pytest.mark.postgres
+def test_an_outage_is_told_and_survived(new_database: Callable[[], str]) -> None:
+    """While the server refuses, callers get errors; when it is back the same store works."""
+    where = new_database()
+    name = make_url(where).database
+    drop = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+
+    async def work() -> None:
+        with Store.open(where) as store:
+            await store.save_run(make_run())
+            _administer(where, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", drop)
+            for _ in range(2):
+                failures = await append_many(store, 10)
+                assert all("check that the server runs" in str(failure) for failure in failures)
+                with pytest.raises(StoreError, match="not currently accepting"):
+                    await store.load_calls("r1")
+            _administer(where, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            assert set(await append_many(store, 10)) == {None}
             assert len(await store.load_calls("r1")) == 10
 
     asyncio.run(work())

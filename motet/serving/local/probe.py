@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 KNOWN_TYPES = frozenset({"llama", "mistral", "phi3", "qwen2", "qwen3"})
 """Model types whose tokens were compared with those of transformers."""
-_TOLERANCE = 0.02
-"""Largest difference of a logit, as a part of the largest logit; bfloat16 makes about 0.01."""
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+"""Largest difference of a logit, as a part of the largest logit. Measured on models that are
+computed rightly: 1e-6 in float32, 0.003 to 0.02 in bfloat16."""
 
 
 def check_model(model: LoadedModel) -> None:
@@ -41,5 +42,6 @@ def check_model(model: LoadedModel) -> None:
             network.set_attn_implementation(IMPLEMENTATION)
     except Exception as exc:
         raise ConfigError(f"the local engine does not compute {kind!r} models: {exc}") from exc
-    if not (found - expected).abs().max() <= _TOLERANCE * expected.abs().max():
+    tolerance = _TOLERANCE[str(network.dtype).removeprefix("torch.")]
+    if not (found - expected).abs().max() <= tolerance * expected.abs().max():
         raise ConfigError(f"the local engine does not compute {kind!r} models exactly")
