@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from motet.digest import digest_bytes
-from motet.engine import Completion, Reply, Sampling
+from motet.engine import Completion, Engine, Reply, Sampling
 from motet.errors import ConfigError, MotetError, OutcomeError, TemplateError
 from motet.events import CallKind
 from motet.model import Model
@@ -88,11 +88,14 @@ class Prompt(FunctionOperation, Generic[R]):
             parts.append(f"n={binding.samples}")
         return "\0".join(parts)
 
-    def on(self, model: Model | str | None = None, **sampling: Any) -> Prompt[R]:
-        """Return this prompt bound to `model` and sampled so; None keeps the model."""
+    def on(self, model: Model | Engine | str | None = None, **sampling: Any) -> Prompt[R]:
+        """Return this prompt bound to `model` and sampled so; None keeps the model.
+
+        Args:
+            model: A model, or an engine or its URL.
+            sampling: Fields of `Sampling`, over the model's defaults.
+        """
         Sampling().updated(sampling)  # a wrong setting is found here
-        if isinstance(model, str):
-            model = Model(model)
         if model is not None and not isinstance(model, Model):
             model = Model(model)
         bound = Binding(

@@ -249,7 +249,8 @@ def asked_for(n: int) -> str:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="_need() walks inputs from the last to the first: the last items get the budget"
+    strict=True,
+    reason="_need() walks inputs from the last to the first: the last items get the budget",
 )
 def test_a_budget_that_does_not_reach_serves_the_first_calls() -> None:
     """Equal calls are served in the order in which they were made."""
@@ -407,7 +408,9 @@ def test_current_says_what_is_left() -> None:
     assert value_of(whole(), budget=Budget(max_calls=9)) == [9, 8, 2, 2, 1, 7, None]
 
 
-@pytest.mark.xfail(strict=True, reason="a sync step that was seen to be quick runs without its scope")
+@pytest.mark.xfail(
+    strict=True, reason="a sync step that was seen to be quick runs without its scope"
+)
 def test_current_knows_the_scope_in_sync_steps_too() -> None:
     """Whether a step runs in a thread or on the loop makes no difference."""
 

@@ -192,7 +192,9 @@ def test_elements_of_a_mapped_list_are_checked() -> None:
         value_of(motet.map(double, [ask.on(ScriptedEngine())("q")]))
 
 
-@pytest.mark.xfail(strict=True, reason="a generator's address is part of the id: no resume possible")
+@pytest.mark.xfail(
+    strict=True, reason="a generator's address is part of the id: no resume possible"
+)
 def test_map_over_a_generator_has_a_stable_id() -> None:
     """Any iterable of items is the list of them."""
     ids = {motet.plan(motet.map(double, (i for i in [1, 2]))).root_id for _ in range(20)}  # type: ignore[arg-type]
@@ -352,7 +354,8 @@ def test_races_nest_and_a_lost_race_aborts_its_members() -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="calls made by a running program are `held`, so a lost inner race leaves them"
+    strict=True,
+    reason="calls made by a running program are `held`, so a lost inner race leaves them",
 )
 def test_a_lost_race_inside_a_running_program_aborts_its_members() -> None:
     """Losers are aborted as deep as they lie, as the direct members of a race are."""
@@ -481,7 +484,9 @@ def test_a_lost_race_does_not_abort_what_the_program_still_holds() -> None:
     assert value_of(whole()) == ["fast", "shared"]
 
 
-@pytest.mark.xfail(strict=True, reason="_fail() leaves running what only the failed call waited for")
+@pytest.mark.xfail(
+    strict=True, reason="_fail() leaves running what only the failed call waited for"
+)
 def test_what_only_a_failed_call_needed_is_aborted() -> None:
     """Nobody needs a sibling's answer once their common user has failed."""
     engine = slow_engine(slow=0.3)

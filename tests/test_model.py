@@ -130,7 +130,9 @@ def test_the_identity_of_settings_does_not_depend_on_their_order() -> None:
     assert sampling_identity(Sampling()) == ""
 
 
-@pytest.mark.xfail(strict=True, reason="settings given and equal to the global default are left out")
+@pytest.mark.xfail(
+    strict=True, reason="settings given and equal to the global default are left out"
+)
 def test_an_override_back_to_the_default_is_part_of_the_identity() -> None:
     """`.on(model, max_tokens=1024)` differs from `.on(model, temperature=None)`."""
     model = Model("local:x", sampling=Sampling(max_tokens=5, temperature=0.5))

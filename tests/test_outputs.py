@@ -6,7 +6,7 @@ import enum
 import json
 import re
 import typing
-from typing import Annotated, Any, Literal, NewType, Optional, Protocol, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Literal, NewType, Protocol, TypedDict, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -75,7 +75,7 @@ GOOD = [
     (list[City], '[{"name": "Ulm", "people": 2}]', [City(name="Ulm", people=2)]),
     (int | None, "null", None),
     (int | None, "3", 3),
-    (Optional[City], "null", None),
+    (typing.Optional[City], "null", None),  # noqa: UP045
     (dict[str, int], '{"a": 1}', {"a": 1}),
     (Colour, '"red"', Colour.RED),
     (Point, '{"x": 1}', Point(1)),
@@ -311,8 +311,8 @@ FITS = [
     (str, object),
     (str, str | None),
     (str | None, str),
-    (str, Union[int, str]),
-    (None | str, Optional[str]),
+    (str, typing.Union[int, str]),  # noqa: UP007
+    (None | str, typing.Optional[str]),  # noqa: UP045
     (Literal["a"], str),
     (Literal["a"], Literal["a", "b"]),
     (Literal["a", "b"], Literal["b", "c"]),
@@ -348,9 +348,11 @@ def test_what_may_be_right_fits(produced: Any, expected: Any) -> None:
     assert fits(produced, expected)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="bool -> float is refused, though bool -> int and int -> float are not"
+)
 def test_a_truth_value_fits_a_float() -> None:
     """As Python and its checkers have it, a bool is an int is a float."""
-    pytest.xfail("bool -> float is refused, though bool -> int and int -> float are not")
     assert fits(bool, float)
 
 

@@ -46,7 +46,9 @@ def ask(question: str) -> str:
     raise NotImplementedError
 
 
-@prompt(system="{% if tone %}Be {{ tone }}.{% endif %}", user="{{ question }}", assistant="{{ lead }}")
+@prompt(
+    system="{% if tone %}Be {{ tone }}.{% endif %}", user="{{ question }}", assistant="{{ lead }}"
+)
 def full(question: str, tone: str = "", lead: str = "So") -> str:
     raise NotImplementedError
 
@@ -472,7 +474,9 @@ def test_an_engine_that_gives_fewer_completions_is_an_error() -> None:
     assert "1 completions for n=2" in str(failure)
 
 
-@pytest.mark.xfail(strict=True, reason="usage of a reply that is refused for its count is not added")
+@pytest.mark.xfail(
+    strict=True, reason="usage of a reply that is refused for its count is not added"
+)
 def test_a_reply_with_a_wrong_count_is_still_paid_for() -> None:
     """What the engine charged stands in the run's usage, whatever became of the reply."""
 

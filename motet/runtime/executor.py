@@ -54,7 +54,7 @@ from motet.runtime.stepping import StepTimes
 from motet.types import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from motet.budget import Budget
     from motet.dispatch import Dispatcher
@@ -392,11 +392,11 @@ class Executor:
             if type(operation) is Step:
                 self._start_step(call, operation)
             elif isinstance(operation, Prompt):
-                self._spawn(call, self._run_prompt(call), call.id)
+                self._spawn(call, self._run_prompt)
             elif ref.body is not UNEXPANDED:
                 self._finish(call, substitute(ref.body, self._value_of))
             elif isinstance(operation, (Program, Map)):
-                self._spawn(call, self._run_program(call), call.id)
+                self._spawn(call, self._run_program)
             else:
                 self._start_combinator(call)
         except MotetError as exc:
@@ -422,13 +422,13 @@ class Executor:
     def _start_step(self, call: Call, operation: Step[Any]) -> None:
         values = self._values(call.ref)
         if operation.is_async:
-            self._spawn(call, self._run_async_step(call, operation, values), call.id)
+            self._spawn(call, self._run_async_step, operation, values)
             return
         times = self._step_times.get(operation)
         if times is None:
             times = self._step_times[operation] = StepTimes()
         if not times.is_quick:
-            self._spawn(call, self._run_in_thread(call, operation, values, times), call.id)
+            self._spawn(call, self._run_in_thread, operation, values, times)
             return
         began = time.perf_counter()
         value = operation.parameters.invoke(values)
@@ -748,23 +748,30 @@ class Executor:
 
     # ---- tasks ---------------------------------------------------------------------------------
 
-    def _spawn(self, call: Call, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(
+        self, call: Call, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any
+    ) -> None:
         call.state = "running"
         # Made here and not by loop.create_task, so that it is no branch of the calling program.
         task = asyncio.Task(
-            self._guard(call, coroutine), loop=self._loop, name=name, context=self._context.copy()
+            self._guard(call, work, arguments), loop=self._loop, context=self._context.copy()
         )
         call.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _guard(
+        self,
+        call: Call,
+        work: Callable[..., Coroutine[Any, Any, None]],
+        arguments: tuple[Any, ...],
+    ) -> None:
         timer = None
         scope = call.ref.scope
         if scope is not None:
             timer = self._limit_time(call, scope)
         try:
-            await coroutine
+            await work(call, *arguments)
         except asyncio.CancelledError:
             if not call.is_done:
                 self._cancel(call)

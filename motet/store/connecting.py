@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from motet.errors import StoreError
@@ -83,7 +82,6 @@ def connect(engine: Engine) -> Connection:
     """
     try:
         return engine.connect()
-    except DBAPIError as exc:
-        raise to_store_error(exc, engine.url) from exc.orig
     except Exception as exc:
-        raise to_store_error(exc, engine.url) from None
+        failure = to_store_error(exc, engine.url)
+    raise failure  # here, where it has no context: psycopg's errors hold the password

@@ -54,7 +54,7 @@ def to_store_error(error: BaseException, url: URL) -> StoreError:
     advice = next((say for sign, say in _ADVICE if sign in lowered), None)
     message = f"store {describe_url(url)}: {text}" + (f"; {advice}" if advice else "")
     made = StoreError(hide_password(message, url))
-    made.__cause__ = found if url.password is None else None
+    made.__cause__ = found if url.password is None else None  # psycopg's errors hold it
     return made
 
 

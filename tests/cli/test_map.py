@@ -1,0 +1,260 @@
+import json
+import signal
+import subprocess
+from collections import Counter
+
+import pytest
+
+
+def write_rows(folder, rows, name="rows.jsonl"):
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def mapping(stub, *more):
+    return ["map", "prog.py:ask_default", "rows.jsonl", "-o", "out.jsonl", "--model", stub.url,
+            "--store", "s.db", *more]  # fmt: skip
+
+
+def test_output_is_in_the_order_of_the_input(motet, stub, tmp_path):
+    """Rows finish in any order and are written in the input's, with row number and id."""
+    write_rows(tmp_path, [{"id": f"r{i}", "text": f"[[delay={(9 - i) * 30}]] {i}"}
+                          for i in range(10)])  # fmt: skip
+
+    result = motet(*mapping(stub))
+    lines = read(tmp_path / "out.jsonl")
+
+    assert result.exit_code == 0, result.stderr
+    assert [line["row"] for line in lines] == list(range(1, 11))
+    assert [line["id"] for line in lines] == [f"r{i}" for i in range(10)]
+    assert all(line["value"] for line in lines)
+    assert not (tmp_path / "out.jsonl.motet").exists()
+
+
+def test_bad_rows_are_reported_and_do_not_stop(motet, stub, tmp_path):
+    """Malformed JSON, unknown and missing inputs and wrong types each cost only their row."""
+    write_rows(tmp_path, [
+        '{"text": "good"}', "{bad", '{"text": "x", "tezt": 1}', "{}", '{"text": ["x"]}', "3",
+        '"a bare text"', "",
+    ])  # fmt: skip
+
+    result = motet(*mapping(stub, "--json"))
+    lines = read(tmp_path / "out.jsonl")
+    summary = json.loads(result.stdout)
+
+    assert result.exit_code == 1
+    assert ["error" in line for line in lines] == [False, True, True, True, True, True, False]
+    assert "malformed JSON" in lines[1]["error"]["message"]
+    assert "there is no input 'tezt'" in lines[2]["error"]["message"]
+    assert "the input 'text' is missing" in lines[3]["error"]["message"]
+    assert "text is ['x']" in lines[4]["error"]["message"]
+    assert summary["rows"] == 7
+    assert summary["failed"] == 5
+    assert "row 2: RowError" in result.stderr
+
+
+def test_strict_stops_at_the_first_failure(motet, stub, tmp_path):
+    """--strict ends with 1 before the bad row is written."""
+    write_rows(tmp_path, ['{"text": "good"}', "{bad", '{"text": "late"}'])
+
+    result = motet(*mapping(stub, "--strict", "--concurrency", "1"))
+
+    assert result.exit_code == 1
+    assert "row 2" in result.stderr
+    assert [line["row"] for line in read(tmp_path / "out.jsonl")] == [1]
+
+
+def test_equal_rows_get_their_own_samples(motet, stub, tmp_path):
+    """Two equal rows are asked with different seeds."""
+    write_rows(tmp_path, ['{"text": "same"}', '{"text": "same"}'])
+
+    motet(*mapping(stub))
+    first, second = read(tmp_path / "out.jsonl")
+
+    assert first["value"] != second["value"]
+
+
+def test_options_give_inputs_to_all_rows(motet, tmp_path):
+    """An input given as an option holds for every row that does not give its own."""
+    write_rows(tmp_path, [{"text": "a"}, {"text": "b", "count": 9}])
+
+    motet("map", "prog.py:typed", "rows.jsonl", "-o", "out.jsonl", "--count", "5",
+          "--store", "none")  # fmt: skip
+    lines = read(tmp_path / "out.jsonl")
+
+    assert [line["value"]["values"][1] for line in lines] == ["5", "9"]
+
+
+def test_a_finished_map_does_nothing_again(motet, stub, tmp_path):
+    """Started again after its end, the command asks nothing and changes nothing."""
+    write_rows(tmp_path, [{"text": str(i)} for i in range(5)])
+
+    motet(*mapping(stub))
+    before, asked = (tmp_path / "out.jsonl").read_bytes(), len(stub.digests)
+    result = motet(*mapping(stub))
+
+    assert result.exit_code == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert len(stub.digests) == asked
+
+
+@pytest.mark.parametrize("more", [(), ("--no-cache",)])
+def test_after_a_kill_nothing_finished_is_asked_again(start_stub, spawn, motet, tmp_path, more):
+    """kill -9 in the middle, twice; the continuation repeats only requests that were in flight."""
+    stub = start_stub("--delay-ms", "60")
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(120)])
+    command = mapping(stub, "--concurrency", "4", *more)
+
+    for count in (20, 60):
+        process = spawn(*command)
+        stub.wait_for(count)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with (tmp_path / "out.jsonl").open("a") as half:
+        half.write('{"row": 77, "val')
+    result = motet(*command)
+    lines = read(tmp_path / "out.jsonl")
+    repeated = {d: n for d, n in Counter(stub.digests).items() if n > 1}
+
+    assert result.exit_code == 0, result.stderr
+    assert [line["row"] for line in lines] == list(range(1, 121))
+    assert len(set(stub.digests)) == 120
+    assert len(repeated) <= 8
+    assert max(repeated.values(), default=1) <= 3
+
+
+def test_the_values_do_not_depend_on_interruptions(start_stub, spawn, motet, tmp_path):
+    """A map that was killed and continued writes what an undisturbed one writes."""
+    stub = start_stub("--delay-ms", "30")
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(40)])
+
+    process = spawn(*mapping(stub, "--concurrency", "4"))
+    stub.wait_for(15)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    motet(*mapping(stub))
+    killed = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").unlink()
+    motet(*mapping(stub), "--store", "fresh.db")
+
+    assert (tmp_path / "out.jsonl").read_bytes() == killed
+
+
+def test_ctrl_c_keeps_what_is_done_and_goes_on(start_stub, spawn, motet, tmp_path):
+    """One Ctrl-C ends with 130 after the requests in flight; nothing of them is asked again."""
+    stub = start_stub("--delay-ms", "200")
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(30)])
+    command = mapping(stub, "--concurrency", "3")
+
+    process = spawn(*command)
+    stub.wait_for(7)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    again = motet(*command)
+
+    assert process.returncode == 130, stderr
+    assert "start the same command again" in stderr
+    assert again.exit_code == 0, again.stderr
+    assert max(Counter(stub.digests).values()) == 1
+    assert len(stub.digests) == 30
+
+
+def test_a_budget_holds_over_all_rows_and_is_raised_to_go_on(motet, stub, tmp_path):
+    """A budget of 10 calls makes 10 for 25 rows, exits with 5; a larger one finishes the rest."""
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(25)])
+
+    first = motet(*mapping(stub, "--budget-calls", "10", "--concurrency", "8"))
+    asked = len(stub.digests)
+    second = motet(*mapping(stub, "--budget-calls", "100"))
+
+    assert first.exit_code == 5, first.output
+    assert asked == 10
+    assert second.exit_code == 0, second.output
+    assert len(stub.digests) == 25
+    assert [line["row"] for line in read(tmp_path / "out.jsonl")] == list(range(1, 26))
+
+
+def test_a_dead_server_stops_the_map_and_leaves_no_failures(motet, stub, tmp_path):
+    """Rows that no server answered are not written; with the server back they are asked."""
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(12)])
+    dead = mapping(stub)
+    dead[dead.index(stub.url)] = "http://127.0.0.1:9/v1"
+
+    stopped = motet(*dead)
+    kept = (tmp_path / "out.jsonl").read_text()
+    (tmp_path / "out.jsonl").unlink()
+    result = motet(*mapping(stub))
+
+    assert stopped.exit_code == 4, stopped.output
+    assert kept == ""
+    assert result.exit_code == 0
+
+
+def test_other_settings_do_not_continue_an_output(motet, stub, tmp_path):
+    """An output that was begun with another model or inputs is left alone."""
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(25)])
+    motet(*mapping(stub, "--budget-calls", "10"))
+
+    result = motet(*mapping(stub, "--seed", "4"))
+
+    assert result.exit_code == 2
+    assert "seed" in result.stderr
+
+
+def test_a_foreign_file_is_not_overwritten(motet, stub, tmp_path):
+    """A file that is no output of map, or is the input itself, is refused and kept."""
+    write_rows(tmp_path, [{"text": "x"}])
+    (tmp_path / "out.jsonl").write_text("my diary\n")
+    (tmp_path / "short").write_text("my")
+
+    results = [
+        motet(*mapping(stub)),
+        motet(*mapping(stub, "-o", "rows.jsonl")),
+        motet(*mapping(stub, "-o", "short")),
+    ]
+
+    assert [r.exit_code for r in results] == [2, 2, 2]
+    assert (tmp_path / "out.jsonl").read_text() == "my diary\n"
+    assert (tmp_path / "short").read_text() == "my"
+
+
+def test_rows_go_through_pipes(spawn, stub, tmp_path):
+    """Rows come from stdin and lines go to stdout, with nothing else."""
+    process = spawn("map", "prog.py:ask_default", "-", "--model", stub.url, "--store", "none",
+                    stdin=subprocess.PIPE)  # fmt: skip
+
+    stdout, _ = process.communicate('{"text": "a"}\n"b"\n', timeout=20)
+
+    assert process.returncode == 0
+    assert [json.loads(line)["row"] for line in stdout.splitlines()] == [1, 2]
+
+
+def test_a_full_disk_is_told_and_can_be_gone_on_from(spawn, motet, stub, tmp_path):
+    """Where the output has no more room the map ends with 1, and later goes on whole."""
+    write_rows(tmp_path, [{"text": f"row {i}"} for i in range(60)])
+    # The store has room; only the output's file may not grow.
+    limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); " \
+            "sys.argv[0] = 'motet'; from motet.cli import main; main()"  # fmt: skip
+    process = subprocess.run(
+        [_python(), "-c", limit, *mapping(stub)[:-1], "none"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    again = motet(*mapping(stub))
+
+    assert process.returncode == 1, process.stderr
+    assert "out.jsonl cannot be written" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert again.exit_code == 0, again.stderr
+    assert [line["row"] for line in read(tmp_path / "out.jsonl")] == list(range(1, 61))
+
+
+def _python():
+    import sys
+
+    return sys.executable

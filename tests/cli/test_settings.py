@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from motet.cli.failures import CommandError
+from motet.cli.settings import read_settings
+
+
+def test_options_win_over_environment_over_files(tmp_path, monkeypatch):
+    """The order is option, environment, ./motet.toml, the user's motet.toml, default."""
+    user = tmp_path / "home" / "motet"
+    user.mkdir(parents=True)
+    (user / "motet.toml").write_text('model = "local:user"\nseed = 1\nmax_concurrency = 1\n')
+    (tmp_path / "motet.toml").write_text('model = "local:cwd"\nseed = 2\n')
+    monkeypatch.setenv("MOTET_MODEL", "local:env")
+
+    settings = read_settings(seed=3)
+
+    assert settings.model == "local:env"
+    assert settings.seed == 3
+    assert settings.max_concurrency == 1
+    assert read_settings().seed == 2
+    assert read_settings(model="local:option").model == "local:option"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('modle = "x"', "modle"),
+        ("seed = 'x'", "seed"),
+        ("seed = ", "motet.toml is no TOML"),
+    ],
+)
+def test_a_wrong_file_is_a_usage_error(motet, tmp_path, text, told):
+    """An unknown or wrong setting of the file gives 2 and is named."""
+    (tmp_path / "motet.toml").write_text(text + "\n")
+
+    result = motet("runs", "list")
+
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_setting_is_suggested(tmp_path):
+    """The closest known setting is named."""
+    (tmp_path / "motet.toml").write_text("budget_token = 3\n")
+
+    with pytest.raises(CommandError) as caught:
+        read_settings()
+
+    assert "budget_tokens" in (caught.value.hint or "")
+
+
+def test_the_openai_key_goes_to_openai_only(monkeypatch):
+    """OPENAI_API_KEY is sent to no other host; MOTET_API_KEY to every HTTP engine."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+
+    settings = read_settings()
+
+    assert settings.make_model("https://api.openai.com/v1#m").api_key == "sk-openai"
+    for url in ("http://api.openai.com/v1", "https://api.openai.com.evil.org/v1", "http://h/v1"):
+        assert settings.make_model(url).api_key is None
+
+    monkeypatch.setenv("MOTET_API_KEY", "sk-motet")
+
+    assert read_settings().make_model("http://h/v1").api_key == "sk-motet"
+    assert read_settings().make_model("local:smollm2").api_key is None
+
+
+def test_environment_names_model_and_store(motet, stub, tmp_path):
+    """MOTET_MODEL and MOTET_STORE stand for the options."""
+    env = {"MOTET_MODEL": stub.url, "MOTET_STORE": str(tmp_path / "env.db")}
+
+    result = motet("run", "prog.py:ask_default", "q", "--json", env=env)
+    listed = motet("runs", "list", "--json", env=env)
+
+    assert [r["run_id"] for r in json.loads(listed.stdout)] == [json.loads(result.stdout)["run_id"]]
