@@ -8,10 +8,11 @@ from motet.graph import Graph
 from motet.model import Model
 from motet.operations import program, step
 from motet.prompts import prompt
-from motet.refs import Ref, scope
+from motet.refs import Ref
 from motet.runtime.planning import plan
 from motet.runtime.result import Result
 from motet.runtime.running import arun, current, run, stream
+from motet.scopes import scope
 from motet.types import Chat, Message, Outcome, Price
 
 __version__ = "0.1.0.dev0"

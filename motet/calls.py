@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
@@ -172,6 +173,9 @@ def set_heights(calls: Iterable[Call], by_ref: dict[Ref[Any], Call]) -> None:
                 below.height = above
 
 
+_GATHERED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def check_edges(ref: Ref[Any]) -> None:
     """Refuse an argument whose type cannot be what the parameter asks.
 
@@ -185,8 +189,13 @@ def check_edges(ref: Ref[Any]) -> None:
     for name, value in zip(operation.parameters.names, ref.arguments, strict=True):
         if type(value) in PLAIN or name not in hints:
             continue
+        is_gathered = operation.parameters.signature.parameters[name].kind in _GATHERED
         if type(value) is Ref:
             _check_edge(ref, name, value, hints[name])
+        elif is_gathered:
+            for part in value.values() if type(value) is dict else value:
+                if type(part) is Ref:
+                    _check_edge(ref, name, part, hints[name])
         elif type(value) in (list, tuple):
             expected = element_type(hints[name])
             for part in value:

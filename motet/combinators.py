@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from motet.errors import (
@@ -174,6 +174,8 @@ def map(  # noqa: A001 - the field's word; used as motet.map
         raise UnboundInputError(f"map takes an operation, not {type(function).__name__}")
     if at_least is not None:
         _check_at_least(at_least)
+    if isinstance(items, Iterator):
+        items = list(items)
     frame = sys._getframe(1)
     ref: Ref[list[Any]] = Ref(
         _MAP, (function, items, args, kwargs, at_least), frame.f_code, frame.f_lineno

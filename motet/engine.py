@@ -78,9 +78,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
-        else:
-            object.__setattr__(self, "stop", tuple(self.stop))
-        object.__setattr__(self, "decoding", tuple(self.decoding))
+        for name in ("stop", "decoding"):
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise ConfigError(f"{name} is {value!r}; it must be a list")
+            object.__setattr__(self, name, tuple(value))
         _check_range("temperature", self.temperature, 0.0, math.inf)
         _check_range("top_p", self.top_p, 0.0, 1.0)
         _check_range("min_p", self.min_p, 0.0, 1.0)
@@ -88,11 +90,23 @@ class Sampling:
         _check_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _check_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
         _check_range("logprobs", self.logprobs, 0, math.inf)
+        for name in ("top_k", "seed", "logprobs", "max_tokens"):
+            value = getattr(self, name)
+            if value is None and name != "max_tokens":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number")
+        if not all(isinstance(text, str) for text in self.stop):
+            raise ConfigError(f"stop is {self.stop!r}; it must be texts")
+        if not all(isinstance(rule, DecodingRule) for rule in self.decoding):
+            raise ConfigError(f"decoding is {self.decoding!r}; it must be decoding rules")
+        if not isinstance(self.extra, Mapping):
+            raise ConfigError(f"extra is {self.extra!r}; it must map field names to values")
         if self.top_p == 0:
             raise ConfigError("top_p is 0; it must be above 0")
         if self.top_k is not None and self.top_k < 1 and self.top_k != -1:
             raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or -1 for all")
-        if not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+        if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens!r}; it must be at least 1")
         if any(not text for text in self.stop):
             raise ConfigError("stop holds an empty string")
@@ -111,7 +125,8 @@ class Sampling:
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
         bound = f"between {low} and {high}" if high < math.inf else f"{low} or more"
         raise ConfigError(f"{name} is {value!r}; it must be {bound}")
 

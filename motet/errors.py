@@ -245,7 +245,8 @@ def restore_error(described: Mapping[str, Any]) -> MotetError:
     error: MotetError = cls.__new__(cls)
     builtins.Exception.__init__(error, described.get("message", ""))
     for name in ("completion", "partial", "failures", "place", "retry_after_s"):
-        if hasattr(cls, "__init__") and name in cls.__init__.__code__.co_varnames:
+        code = getattr(cls.__init__, "__code__", None)
+        if code is not None and name in code.co_varnames:
             setattr(error, name, () if name == "failures" else None)
     for name, value in dict(described.get("fields", {})).items():
         setattr(error, name, value)

@@ -27,13 +27,13 @@ class Model:
     engine: str | Engine | None = None
     """URL of an engine, with the model's name behind `#` where it serves several; or an engine."""
     name: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling = field(default_factory=Sampling, hash=False)
     """Defaults for every prompt on this model."""
     price: Price | None = None
     api_key: str | None = field(default=None, repr=False, compare=False)
     program: Program[Any] | None = field(default=None, kw_only=True)
     """A program that answers instead of an engine; see `Program.as_model`."""
-    bound: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    bound: Mapping[str, Any] = field(default_factory=dict, kw_only=True, hash=False)
     """Inputs of `program` other than the question."""
 
     def __post_init__(self) -> None:
@@ -42,8 +42,17 @@ class Model:
                 "a model takes an engine (a URL or an Engine), or comes of as_model()"
             )
         if not isinstance(self.engine, str):
+            is_engine = isinstance(self.engine, Engine) and not isinstance(self.engine, type)
+            if self.engine is not None and not is_engine:
+                raise ConfigError(
+                    f"a model's engine is a {type(self.engine).__name__}; it must be a URL or an "
+                    "Engine"
+                )
             return
-        parts = urlsplit(self.engine)
+        try:
+            parts = urlsplit(self.engine)
+        except ValueError as exc:
+            raise ConfigError(f"model {self.engine!r} is no engine URL: {exc}") from exc
         if not parts.scheme or not (parts.netloc or parts.path):
             raise ConfigError(
                 f"model {self.engine!r} is no engine URL; "
@@ -89,11 +98,15 @@ class Model:
 def sampling_identity(sampling: Sampling) -> str:
     """Text of the settings that are not at their defaults, in a fixed order."""
     default = Sampling()
+    names = [n for n in Sampling.__slots__ if getattr(sampling, n) != getattr(default, n)]
+    return settings_identity({name: getattr(sampling, name) for name in names})
+
+
+def settings_identity(settings: Mapping[str, Any]) -> str:
+    """Text of sampling settings by name, in a fixed order."""
     parts = []
-    for name in sorted(Sampling.__slots__):
-        value = getattr(sampling, name)
-        if value == getattr(default, name):
-            continue
+    for name in sorted(settings):
+        value = settings[name]
         if name == "decoding":
             value = tuple(rule.identity for rule in value)
         elif name == "extra":

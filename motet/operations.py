@@ -227,7 +227,9 @@ class Program(FunctionOperation, Generic[R]):
 
 def expanded(ref: Ref[Any], body: Callable[[tuple[Any, ...]], Any]) -> Ref[Any]:
     """Run a static program's body now, so that `ref` stands for what it returned."""
-    token = BRANCH.set(Branch(ref.branch.live, ref))
+    branch = Branch(ref.branch.live, ref)
+    ref.made = branch.made
+    token = BRANCH.set(branch)
     try:
         result = body(ref.arguments)
     except RecursionError:

@@ -87,7 +87,7 @@ class Output:
         try:
             return self._read(text.strip())
         except ValueError as exc:
-            problem = str(exc).split("\n    For further information")[0]
+            problem = _shown(str(exc).split("\n    For further information")[0])
             raise ParseError(
                 f"the reply is no {describe(self.annotation)}: {_shown(text)} ({problem})",
                 completion=completion,
@@ -97,11 +97,11 @@ class Output:
         kind = self.annotation
         if kind is bool or get_origin(kind) is Literal:
             options: tuple[Any, ...] = (True, False) if kind is bool else get_args(kind)
-            bare = text.removesuffix(".").strip("\"'")
-            for option in options:
-                shown = _choice_text(option)
-                if bare == shown or (kind is bool and bare.lower() == shown):
-                    return option
+            for said in (text, text.removesuffix(".").strip("\"'")):
+                for option in options:
+                    shown = _choice_text(option)
+                    if said == shown or (kind is bool and said.lower() == shown):
+                        return option
             raise ValueError(f"it must be one of {', '.join(_choice_text(o) for o in options)}")
         if kind is int:
             return int(text)
@@ -224,18 +224,25 @@ def _classes_fit(produced: Any, expected: Any) -> bool:
     wanted = get_origin(expected) or expected
     if not isinstance(base, type) or not isinstance(wanted, type):
         return True
-    if wanted is float and base is int:
+    if wanted is float and base in (int, bool):
         return True
     if base is str and wanted is not str and get_args(expected):
         return False  # text is a sequence of texts, but never what was meant
     if {base, wanted} <= {list, tuple}:
         pass
-    elif not issubclass(base, wanted):
+    elif not _is_subclass(base, wanted):
         return False
     ours, theirs = get_args(produced), get_args(expected)
     if wanted is not tuple and base is not tuple and len(ours) == len(theirs):
         return all(fits(a, b) for a, b in zip(ours, theirs, strict=True))
     return True
+
+
+def _is_subclass(base: type, wanted: type) -> bool:
+    try:
+        return issubclass(base, wanted)
+    except TypeError:  # typed dicts and some protocols cannot be asked
+        return True
 
 
 def element_type(annotation: Any) -> Any:

@@ -11,7 +11,7 @@ from motet.digest import digest_bytes
 from motet.engine import Completion, Engine, Reply, Sampling
 from motet.errors import ConfigError, MotetError, OutcomeError, TemplateError
 from motet.events import CallKind
-from motet.model import Model
+from motet.model import Model, settings_identity
 from motet.operations import Binding, FunctionOperation, Parameters, made, place_of
 from motet.outputs import Output, dump_value, load_value, plain_annotation
 from motet.refs import Ref
@@ -81,9 +81,7 @@ class Prompt(FunctionOperation, Generic[R]):
         if binding.model is not None:
             parts.append(binding.model.identity)
         if binding.sampling:
-            from motet.model import sampling_identity
-
-            parts.append(sampling_identity(Sampling().updated(binding.sampling)))
+            parts.append(settings_identity(binding.sampling))
         if binding.samples is not None:
             parts.append(f"n={binding.samples}")
         return "\0".join(parts)

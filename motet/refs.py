@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict, deque
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Generator,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from contextvars import ContextVar
 from types import CodeType, NoneType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
@@ -83,42 +93,6 @@ class Scope:
         return self is other
 
 
-@contextmanager
-def scope(
-    *,
-    max_tokens: int | None = None,
-    max_calls: int | None = None,
-    max_cost: float | None = None,
-    timeout_s: float | None = None,
-    seed: int | None = None,
-    model: Model | None = None,
-) -> Iterator[Scope]:
-    """Narrow budget, seed or model for the calls made inside.
-
-    Args:
-        max_tokens: Prompt and completion tokens of all calls together.
-        max_calls: Model calls; an answer from journal or cache is none.
-        max_cost: In the currency of the models' prices.
-        timeout_s: Seconds from the start of the first call inside.
-        seed: Seeds of the calls inside derive from it.
-        model: For prompts that no `.on(model)` binds.
-    """
-    inner = Scope(
-        outer=SCOPE.get(),
-        max_tokens=max_tokens,
-        max_calls=max_calls,
-        max_cost=max_cost,
-        timeout_s=timeout_s,
-        seed=seed,
-        model=model,
-    )
-    token = SCOPE.set(inner)
-    try:
-        yield inner
-    finally:
-        SCOPE.reset(token)
-
-
 class Ref(Generic[T_co]):
     """A value that a call will have.
 
@@ -133,6 +107,7 @@ class Ref(Generic[T_co]):
         "dependencies",
         "inputs",
         "line",
+        "made",
         "operation",
         "ordinal",
         "scope",
@@ -149,6 +124,8 @@ class Ref(Generic[T_co]):
         self.dependencies = self.inputs
         """Refs whose values it waits for; a static program waits for its body's, not its inputs."""
         self.body: Any = UNEXPANDED
+        self.made: list[Ref[Any]] | None = None
+        """Calls that a static program's body made, used or not."""
         branch = BRANCH.get()
         self.branch = branch
         self.ordinal = branch.calls
@@ -192,6 +169,19 @@ class Ref(Generic[T_co]):
             place=self.place,
         )
 
+    def __eq__(self, other: object) -> bool:  # noqa: RET503 - it refuses
+        if isinstance(other, Ref):
+            return self is other
+        self._refuse("compared")
+
+    __hash__ = object.__hash__
+
+    def __copy__(self) -> Ref[T_co]:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Ref[T_co]:
+        return self
+
     def __bool__(self) -> bool:  # noqa: PLE0304 - it refuses
         self._refuse("tested")
 
@@ -224,7 +214,7 @@ RUN: ContextVar[LiveRun | None] = ContextVar("motet_run", default=None)
 
 
 def snapshot(value: Any, found: list[Ref[Any]]) -> Any:
-    """Copy containers, so that later changes by the caller are not seen; list the refs inside."""
+    """Copy what can be changed, so that later changes by the caller are not seen; list the refs."""
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -234,68 +224,87 @@ def snapshot(value: Any, found: list[Ref[Any]]) -> Any:
     if kind is list:
         return [snapshot(v, found) for v in value]
     if kind is dict:
+        if Ref in map(type, value):
+            raise UnboundInputError("a ref cannot be a key of a dict: it has no value yet")
         return {k: snapshot(v, found) for k, v in value.items()}
     if kind is tuple:
         return tuple([snapshot(v, found) for v in value])
-    if kind is set or kind is frozenset:
-        return kind(snapshot(v, found) for v in value)
-    if isinstance(value, Mapping) and not dataclasses.is_dataclass(value):
-        return {k: snapshot(v, found) for k, v in value.items()}
-    for part in _parts(value).values():
-        snapshot(part, found)
-    return value
+    if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)):
+        return [snapshot(v, found) for v in value]  # it can be read once, or shows what may change
+    parts = parts_of(value)
+    if parts is None:
+        return value
+    return rebuilt(value, {key: snapshot(part, found) for key, part in parts.items()})
 
 
-def _parts(value: Any) -> Mapping[str, Any]:
-    """Fields of a pydantic model or a dataclass; nothing for other objects."""
+def parts_of(value: Any) -> Mapping[Any, Any] | None:
+    """Parts of a container, a pydantic model or a dataclass; None for other objects."""
     kind = type(value)
-    if getattr(kind, "__motet_opaque__", False):
-        return {}
+    if getattr(kind, "__motet_opaque__", False) or isinstance(value, type):
+        return None
+    if isinstance(value, (list, tuple, deque)):
+        return dict(enumerate(value))
+    if isinstance(value, (set, frozenset)):
+        return {part: part for part in value}
+    if isinstance(value, Mapping):
+        return value
     if hasattr(kind, "model_fields") and hasattr(kind, "model_copy"):
         fields: dict[str, Any] = vars(value)
         return fields
     if dataclasses.is_dataclass(kind):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(kind)}
-    return {}
+    return None
+
+
+def rebuilt(value: Any, parts: Mapping[Any, Any]) -> Any:
+    """Return a container like `value` with other parts; frozen ones that hold the same stay."""
+    kind = type(value)
+    if isinstance(value, tuple) and hasattr(kind, "_make"):
+        return kind._make(parts.values())
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return kind(parts.values())
+    if isinstance(value, defaultdict):
+        return defaultdict(value.default_factory, parts)
+    if isinstance(value, Mapping):
+        try:
+            return kind(parts)
+        except TypeError:  # a view or the like, which only reads
+            return dict(parts)
+    if hasattr(kind, "model_copy"):
+        return value.model_copy(update=dict(parts))
+    frozen = kind.__dataclass_params__.frozen
+    if frozen and all(getattr(value, name) is part for name, part in parts.items()):
+        return value
+    changed = copy.copy(value)
+    for name, part in parts.items():
+        object.__setattr__(changed, name, part)
+    return changed
 
 
 def substitute(value: Any, lookup: Callable[[Ref[Any]], Any]) -> Any:
-    """Return `value` with every ref replaced by its own copy of what `lookup` gives."""
+    """Return a copy of `value` with every ref replaced by a copy of what `lookup` gives.
+
+    A pydantic model that held refs is validated with their values.
+    """
     kind = type(value)
     if kind in PLAIN:
         return value
     if kind is Ref:
-        got = lookup(value)
-        return got if type(got) in PLAIN else _copied(got)
+        return substitute(lookup(value), lookup)
     if kind is list:
         return [substitute(v, lookup) for v in value]
     if kind is dict:
         return {k: substitute(v, lookup) for k, v in value.items()}
     if kind is tuple:
         return tuple([substitute(v, lookup) for v in value])
-    if kind is set or kind is frozenset:
-        return kind(substitute(v, lookup) for v in value)
-    found: list[Ref[Any]] = []
-    parts = _parts(value)
-    for part in parts.values():
-        snapshot(part, found)
-    if not found:
+    parts = parts_of(value)
+    if parts is None:
         return value
-    changed = {name: substitute(part, lookup) for name, part in parts.items()}
+    changed = {key: substitute(part, lookup) for key, part in parts.items()}
     if hasattr(kind, "model_validate"):
-        return kind.model_validate(changed)
-    return dataclasses.replace(value, **changed)
-
-
-def _copied(value: Any) -> Any:
-    """Copy containers, so that one reader of a value cannot change what another reads."""
-    kind = type(value)
-    if kind in PLAIN:
-        return value
-    if kind is list or kind is tuple or kind is set or kind is frozenset:
-        return kind([_copied(v) for v in value])
-    if kind is dict:
-        return {k: _copied(v) for k, v in value.items()}
-    if hasattr(kind, "model_copy"):
-        return value.model_copy(deep=True)
-    return value
+        found: list[Ref[Any]] = []
+        for part in parts.values():
+            snapshot(part, found)
+        if found:
+            return kind.model_validate(changed, by_alias=False, by_name=True)
+    return rebuilt(value, changed)

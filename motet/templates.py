@@ -39,6 +39,7 @@ class Template:
         environment = _environment()
         try:
             tree = environment.parse(source)
+            self._compiled = environment.from_string(source)
         except TemplateSyntaxError as exc:
             raise TemplateError(
                 f"a template of {owner} does not parse: {exc.message}, line {exc.lineno}",
@@ -55,7 +56,6 @@ class Template:
             )
         self.source = source
         self._owner = owner
-        self._compiled = environment.from_string(source)
 
     def render(self, values: Mapping[str, Any]) -> str:
         try:

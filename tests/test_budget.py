@@ -248,10 +248,6 @@ def asked_for(n: int) -> str:
     raise NotImplementedError
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_need() walks inputs from the last to the first: the last items get the budget",
-)
 def test_a_budget_that_does_not_reach_serves_the_first_calls() -> None:
     """Equal calls are served in the order in which they were made."""
     engine = ScriptedEngine(lambda r: "a")
@@ -275,13 +271,20 @@ def test_waiting_calls_are_served_by_refunds() -> None:
 def test_a_failing_call_is_refunded() -> None:
     """What never answered counts neither as a call nor as tokens."""
     engine = ScriptedEngine(
-        lambda r: ModelNotFoundError("no") if r.prompt[-1].content in ("q0", "q1") else "a"
+        lambda r: ModelNotFoundError("no") if "bad" in r.prompt[-1].content else "a"
     )
 
-    result = motet.run(fan(engine, 5), store=None, budget=Budget(max_calls=3))
+    @program
+    async def whole() -> Any:
+        questions = ["bad 1", "bad 2", "a", "bad 3", "b", "c"]
+        outcomes = [await motet.settled([ask.on(engine)(q)]) for q in questions]
+        return [o.is_success for (o,) in outcomes]
 
-    assert [o.is_success for o in result.value] == [False, False, True, True, True]
+    result = motet.run(whole(), store=None, budget=Budget(max_calls=3, timeout_s=5))
+
+    assert result.value == [False, False, True, False, True, True]
     assert result.usage.calls == 3
+    assert len(engine.requests) == 6
 
 
 def test_inner_and_outer_scopes_bind() -> None:
@@ -408,9 +411,6 @@ def test_current_says_what_is_left() -> None:
     assert value_of(whole(), budget=Budget(max_calls=9)) == [9, 8, 2, 2, 1, 7, None]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a sync step that was seen to be quick runs without its scope"
-)
 def test_current_knows_the_scope_in_sync_steps_too() -> None:
     """Whether a step runs in a thread or on the loop makes no difference."""
 

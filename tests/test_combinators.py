@@ -353,10 +353,6 @@ def test_races_nest_and_a_lost_race_aborts_its_members() -> None:
     assert value_of(whole()) == ["d", 3, 0]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="calls made by a running program are `held`, so a lost inner race leaves them",
-)
 def test_a_lost_race_inside_a_running_program_aborts_its_members() -> None:
     """Losers are aborted as deep as they lie, as the direct members of a race are."""
     engine = slow_engine(a=30, b=30, c=30, d=0.02)
@@ -437,9 +433,6 @@ def test_a_race_takes_refs(members: Any) -> None:
         motet.race(*members)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_start_race iterates over a set: the winner among finished calls is chance"
-)
 def test_among_calls_that_are_done_the_first_wins() -> None:
     """Nothing in a run is decided by where objects lie in memory."""
 

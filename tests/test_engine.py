@@ -39,7 +39,7 @@ BAD: list[tuple[str, Any]] = [
     ("stop", ("a", "")),
     ("stop", ""),
 ]
-UNCHECKED: list[tuple[str, Any]] = [
+WRONG_TYPES: list[Any] = [
     ("top_k", "5"),
     ("top_k", 1.5),
     ("top_k", True),
@@ -49,7 +49,11 @@ UNCHECKED: list[tuple[str, Any]] = [
     ("logprobs", 1.5),
     ("stop", 5),
     ("stop", [1]),
-    ("temperature", math.inf),
+    pytest.param(
+        "temperature",
+        math.inf,
+        marks=pytest.mark.xfail(strict=True, reason="infinity cannot be sent as JSON"),
+    ),
     ("decoding", 5),
     ("extra", 5),
 ]
@@ -62,8 +66,7 @@ def test_a_bad_setting_is_refused_by_name(name: str, value: Any) -> None:
         Sampling(**{name: value})
 
 
-@pytest.mark.xfail(strict=True, reason="the type of this setting is not checked")
-@pytest.mark.parametrize(("name", "value"), UNCHECKED)
+@pytest.mark.parametrize(("name", "value"), WRONG_TYPES)
 def test_a_setting_of_a_wrong_type_is_refused_by_name(name: str, value: Any) -> None:
     """A wrong type neither passes nor leaks a TypeError."""
     with pytest.raises(ConfigError, match=name):

@@ -87,7 +87,6 @@ def test_an_error_comes_back_with_its_class_message_and_fields(error: MotetError
 BARE = "restore_error reads __init__.__code__, which a class without an own __init__ has not"
 
 
-@pytest.mark.xfail(strict=True, reason=BARE)
 @pytest.mark.parametrize(
     "name",
     [
@@ -111,7 +110,6 @@ def test_errors_without_fields_come_back_too(name: str) -> None:
     assert str(restored) == "message"
 
 
-@pytest.mark.xfail(strict=True, reason=BARE)
 def test_an_unknown_class_becomes_the_base() -> None:
     """A newer motet's journal can be read, and no other class can be named in one."""
     for name in ("FutureError", "ValueError", "annotations", "builtins"):

@@ -83,7 +83,6 @@ def test_every_kind_of_parameter_takes_refs() -> None:
     assert value == [1, [2, 3], "x", {"c": 1, "d": [1]}]
 
 
-@pytest.mark.xfail(strict=True, reason="*parts is annotated by element, but checked as a sequence")
 def test_a_variadic_parameter_is_checked_by_element() -> None:
     """`*parts: list[str]` takes refs of lists."""
 

@@ -111,9 +111,6 @@ def test_unused_calls_of_a_static_program_are_reported_and_not_run() -> None:
     assert sorted(r.prompt[-1].content for r in engine.requests) == ["inner used", "used"]  # type: ignore[union-attr]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a body none of whose calls is used is not reachable from the graph"
-)
 def test_calls_of_a_program_that_uses_none_are_reported_too() -> None:
     """A program that returns a literal has made its calls for nothing."""
 
@@ -152,9 +149,6 @@ def test_the_length_of_a_plan_grows_with_the_prompts_texts() -> None:
     assert sizes == [4, 14, 104]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a ref of a list stands in as one text, which a loop takes letter by letter"
-)
 def test_a_list_not_known_yet_is_estimated_by_what_its_makers_may_write() -> None:
     """Looping over n answers of 100 tokens adds about 100 n tokens, not several times that."""
     engine = ScriptedEngine()

@@ -474,9 +474,6 @@ def test_an_engine_that_gives_fewer_completions_is_an_error() -> None:
     assert "1 completions for n=2" in str(failure)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="usage of a reply that is refused for its count is not added"
-)
 def test_a_reply_with_a_wrong_count_is_still_paid_for() -> None:
     """What the engine charged stands in the run's usage, whatever became of the reply."""
 

@@ -44,16 +44,14 @@ _Usage: type[Exception] = next(
 class Motet(TyperGroup):
     """Turns every failure into a short message and an exit code."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        end = given.index("--") if "--" in given else len(given)
+        is_debug = "--debug" in given[:end]
+        given = [a for a in given[:end] if a != "--debug"] + given[end:]
         kwargs["standalone_mode"] = False
-        work: Callable[[], Any] = lambda: super(Motet, self).main(*args, **kwargs)  # noqa: E731
-        sys.exit(guarded(work, is_debug=_is_debug(args, kwargs)))
-
-
-def _is_debug(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    given = kwargs.get("args", args[0] if args else None)
-    given = list(sys.argv[1:] if given is None else given)
-    return "--debug" in given[: given.index("--") if "--" in given else None]
+        work: Callable[[], Any] = lambda: super(Motet, self).main(given, *more, **kwargs)  # noqa: E731
+        sys.exit(guarded(work, is_debug=is_debug))
 
 
 def guarded(work: Callable[[], Any], *, is_debug: bool) -> int:
@@ -72,6 +70,10 @@ def _told(work: Callable[[], Any], *, is_debug: bool) -> int:
     try:
         return int(work() or OK)
     except BrokenPipeError:
+        raise
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # typer makes it an exit of its own
+            raise exc.__context__ from None
         raise
     except InterruptedRunError as exc:
         hint = resume_command(exc.run_id) if exc.run_id and exc.is_kept else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from motet.cli.failures import FAILED, OK
 from motet.cli.runs import call_value
 from motet.cli.stores import find_run, opened_store
-from motet.cli.terminal import as_json, one_line, write
+from motet.cli.terminal import as_json, fitted, one_line, write
 
 if TYPE_CHECKING:
     from motet.cli.settings import Settings
@@ -30,7 +30,7 @@ def diff_runs(settings: Settings, first: str, second: str, *, is_json: bool) -> 
     else:
         for difference in differences:
             for line in _lines(difference):
-                write(line)
+                write(fitted(line))
     return FAILED if differences else OK
 
 

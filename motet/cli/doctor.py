@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motet.cli.failures import FAILED, OK, CommandError
-from motet.cli.terminal import as_json, one_line, write
+from motet.cli.terminal import as_json, fitted, one_line, write
 from motet.errors import MotetError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def doctor_command(settings: Settings, url: str | None, *, is_json: bool) -> int
 
 def _print(check: Check) -> None:
     state = "ok" if check.is_ok else ("MISSING" if check.is_needed else "absent")
-    write(f"{state:<8} {check.name:<22} {one_line(check.found)}")
+    write(fitted(f"{state:<8} {check.name:<22} {one_line(check.found)}"))
     if not check.is_ok and check.mend:
         write(f"{'':<8} {'':<22} -> {check.mend}")
 

@@ -114,7 +114,7 @@ def _hint(error: MotetError) -> str | None:
             "timeout_s": "--timeout",
         }.get(error.limit)
         return f"raise {option} and resume: what is finished is not paid for again"
-    if isinstance(error, StoreError):
+    if isinstance(error, StoreError) and "another process" not in str(error):
         return "name another store by --store PATH, or none by --store none; see `motet doctor`"
     if isinstance(error, ReplayMismatchError):
         return "undo the change, or start a new run"

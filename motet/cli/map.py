@@ -15,6 +15,7 @@ from motet.cli.mapping import Mapping
 from motet.cli.mapping_state import MappingState, open_state
 from motet.cli.rows import Output, opened_input, read_rows
 from motet.cli.run import settings_from, tell_failed
+from motet.cli.stores import ask, find_run
 from motet.cli.terminal import as_json, note, safe_plain, shown_usage, stderr_console, write
 from motet.errors import RunFailedError
 
@@ -37,6 +38,7 @@ def map_command(found: Found, values: dict[str, Any]) -> int:
         try:
             signature = _signature(invocation, settings)
             state = open_state(output_path, signature, is_begun=output.num_done > 0)
+            _check_run(state, settings)
             mapping = Mapping(
                 invocation=invocation,
                 settings=settings,
@@ -72,6 +74,18 @@ def _check(found: Found, values: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             if Path(rows).samefile(output):
                 raise CommandError("the output is the input", "give another file by -o")
+
+
+def _check_run(state: MappingState, settings: Settings) -> None:
+    """Forget the run that was worked on where this store does not hold it."""
+    if state.run_id is None:
+        return
+    run_id = state.run_id
+    if settings.store_or_none is not None:
+        with contextlib.suppress(CommandError):
+            ask(settings, lambda store: find_run(store, run_id))
+            return
+    state.part = state.run_id = None
 
 
 def _signature(invocation: Invocation, settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from motet.cli.calling import read_invocation
 from motet.cli.failures import OK, USAGE
 from motet.cli.run import settings_from
-from motet.cli.terminal import note, one_line, write
+from motet.cli.terminal import fitted, note, one_line, write
 
 if TYPE_CHECKING:
     from motet.cli.loading import Found
@@ -31,7 +31,7 @@ def plan_command(found: Found, values: dict[str, Any]) -> int:
         write(graph.to_dot().rstrip("\n"))
     else:
         for line in [*tree_lines(graph), "", *estimate_lines(graph)]:
-            write(line)
+            write(fitted(line))
     for problem in graph.problems:
         note(f"problem: {type(problem).__name__}: {problem}")
     for unused in graph.unused:
@@ -76,6 +76,10 @@ def _label(node: GraphNode) -> str:
     return "  ".join(parts)
 
 
+def _calls(count: int) -> str:
+    return f"{count} call" if count == 1 else f"{count} calls"
+
+
 def estimate_lines(graph: Graph) -> list[str]:
     """Return what the run will take, a line each."""
     found = graph.estimate
@@ -83,7 +87,7 @@ def estimate_lines(graph: Graph) -> list[str]:
     at_least = "at least " if found.is_open else ""
     names = {n.id: n.label for n in graph.nodes}
     path = " > ".join(one_line(names[i], 40) for i in found.critical_path)
-    cost = "unknown: a model has no price (--price-prompt, --price-completion)"
+    cost = "unknown: a model has no price; see --price-prompt"
     if found.cost is not None:
         cost = f"at most {found.cost:.6g}"
     lines = [
@@ -91,7 +95,7 @@ def estimate_lines(graph: Graph) -> list[str]:
         f"prompt tokens  {at_least}about {found.prompt_tokens:,}",
         f"completion     {bound} {found.completion_tokens:,} tokens",
         f"cost           {cost if not found.is_open or found.cost is None else 'open'}",
-        f"critical path  {len(found.critical_path)} calls{': ' + path if path else ''}",
+        f"critical path  {_calls(len(found.critical_path))}{': ' + path if path else ''}",
     ]
     if found.is_open:
         lines.append("the graph grows as it runs, so these are lower bounds")

@@ -7,9 +7,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from motet.cli.failures import FAILED, OK
+from motet.cli.failures import OK, STORE
 from motet.cli.stores import ask, find_run, opened_store
-from motet.cli.terminal import as_json, note, one_line, safe_plain, show_table, write
+from motet.cli.terminal import as_json, fitted, note, one_line, safe_plain, show_table, write
 from motet.errors import StoreError
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def show_run(
         write(as_json(shown))
         return OK
     for line in _head(record):
-        write(line)
+        write(line if line.startswith("error") else fitted(line))
     for line in call_lines(calls, values, requests):
-        write(line, raw=is_raw)
+        write(line if has_prompts else fitted(line), raw=is_raw)
     return OK
 
 
@@ -215,7 +215,7 @@ def remove_runs(settings: Settings, prefixes: list[str]) -> int:
                 await store.remove_run(record.run_id)
             except StoreError as exc:
                 note(f"error: {exc}")
-                code = FAILED
+                code = STORE
             else:
                 note(f"removed {record.run_id}")
         return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_json",
     "escaped",
+    "fitted",
     "note",
     "one_line",
     "plain",
@@ -103,12 +105,17 @@ def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:
 
 def show_table(columns: list[str], rows: list[list[str]]) -> None:
     """Write a table to stdout; columns are parted by spaces, and cut to the terminal's width."""
-    import shutil
-
     cells = [[one_line(cell, 500) for cell in row] for row in rows]
     table = [columns, *cells]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
-    most = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 10_000
     for row in table:
         line = "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-        write(line if len(line) <= most else line[: most - 3] + "...")
+        write(fitted(line))
+
+
+def fitted(line: str) -> str:
+    """Cut `line` to the terminal's width; leave it whole where stdout is no terminal."""
+    if not sys.stdout.isatty():
+        return line
+    most = max(20, shutil.get_terminal_size().columns)
+    return line if len(line) <= most else line[: most - 3] + "..."

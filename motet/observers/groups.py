@@ -66,7 +66,7 @@ class Group:
         self.started_s: float | None = None
         self.ended_s: float | None = None
         self.error: str | None = None
-        """Of the last call that failed."""
+        """Of the last call that failed, or of the last attempt while none has."""
 
     @property
     def name(self) -> str:
@@ -120,6 +120,8 @@ class CallGroups:
         elif isinstance(event, CallFinished):
             group = self._end(event)
             group.finished += 1
+            if not group.failed:
+                group.error = None
             if event.source in ("cache", "journal"):
                 group.cached += 1
             group.tokens += event.usage.tokens
@@ -134,7 +136,9 @@ class CallGroups:
             self._end(event).cancelled += 1
         elif isinstance(event, EngineRetried):
             self.retries += 1
-            self._groups.get(event.call_id, self.root).retries += 1
+            group = self._groups.get(event.call_id, self.root)
+            group.retries += 1
+            group.error = event.error
         elif isinstance(event, RunStarted):
             self.program, self.run_id = event.program, event.run_id
             self.is_resumed = event.is_resumed

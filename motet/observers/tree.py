@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -148,8 +149,8 @@ class ProgressTree:
             right.append(f"{group.tokens:,} tok ", style="dim")
         right.append(f"{done}/{group.created} ")
         states = _states(group)
-        for state in states:
-            right.append(self._marks[state], style=_STYLES[state])
+        for state, equal in itertools.groupby(states):
+            right.append(self._marks[state] * len(list(equal)), style=_STYLES[state])
         right.append(" " * (_DOTS - len(states)))
         right.append(f" {shown_seconds(group.seconds(now_s)):>6}", style="dim")
         return right

@@ -23,7 +23,8 @@ INSTRUCTION = (
 )
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 _CHOICE = re.compile(r"(?:^|[^A-Za-z])\(?([A-J])\)?(?![A-Za-z'])")
-_ANSWER_IS = re.compile(r"answer\s*(?:is|:|=)\s*:?\s*(.+)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"answer\s*(?:is|:|=)\s*:?[ \t]*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _HASHES = re.compile(r"####\s*(.+)")
 
 
@@ -53,12 +54,15 @@ def _stated(text: str) -> str | None:
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed
-    for pattern in (_HASHES, _ANSWER_IS):
-        found = pattern.findall(text)
-        if found:
-            answer: str = found[-1]
-            return answer
-    return None
+    hashed: list[str] = _HASHES.findall(text)
+    if hashed:
+        return hashed[-1]
+    said = list(_ANSWER_IS.finditer(text))
+    if not said:
+        return None
+    statement = text[said[-1].end() :]
+    end = _SENTENCE_END.search(statement)
+    return statement[: end.start()] if end is not None else statement
 
 
 def _last_boxed(text: str) -> str | None:

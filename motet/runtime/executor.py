@@ -309,11 +309,11 @@ class Executor:
                 continue
             if call.ref.operation.kind == "race":
                 self._start_race(call)
-                stack.extend(by_ref[ref] for ref in call.ref.dependencies)
+                stack.extend(by_ref[ref] for ref in reversed(call.ref.dependencies))
                 continue
             failed: Call | None = None
             unmet = 0
-            for ref in call.ref.dependencies:
+            for ref in reversed(call.ref.dependencies):  # the first one is popped first
                 below = by_ref[ref]
                 if below.state == "finished":
                     continue
@@ -431,7 +431,18 @@ class Executor:
             self._spawn(call, self._run_in_thread, operation, values, times)
             return
         began = time.perf_counter()
-        value = operation.parameters.invoke(values)
+        scope = call.ref.scope
+        try:
+            if scope is None:
+                value = operation.parameters.invoke(values)
+            else:
+                token = SCOPE.set(scope)
+                try:
+                    value = operation.parameters.invoke(values)
+                finally:
+                    SCOPE.reset(token)
+        except asyncio.CancelledError as exc:  # a user's, since nobody cancels a sync step
+            raise step_error(call, exc) from exc
         times.add(time.perf_counter() - began)
         self._finish_step(call, value)
 
@@ -453,6 +464,8 @@ class Executor:
             began = time.perf_counter()
             try:
                 return context.run(operation.parameters.invoke, values)
+            except (StopIteration, asyncio.CancelledError) as exc:
+                raise step_error(call, exc) from exc  # a future cannot carry these
             finally:
                 times.add(time.perf_counter() - began)
 
@@ -474,8 +487,6 @@ class Executor:
     async def _run_prompt(self, call: Call) -> None:
         prompt: Prompt[Any] = call.ref.operation  # type: ignore[assignment]
         answer = await answer_prompt(self, call, prompt.render(self._values(call.ref)))
-        self.usage += answer.usage
-        self.cost += answer.cost
         error: MotetError | None = None
         value: Any = None
         try:
@@ -530,7 +541,7 @@ class Executor:
         return Outcome(error=below.error)
 
     def _start_race(self, race: Call) -> None:
-        members = {self.calls.by_ref[ref] for ref in race.ref.inputs}
+        members = dict.fromkeys(self.calls.by_ref[ref] for ref in race.ref.inputs)
         race.state = "running"
         race.unmet = len(members)
         race.started_s = time.monotonic()
@@ -689,6 +700,10 @@ class Executor:
                 self.drop_children(call)
             if self.observers:
                 self.emit(CallFailed, call, error_type=type(error).__name__, message=str(error))
+            for ref in call.ref.dependencies:
+                below = self.calls.by_ref[ref]
+                if not below.is_done and not _is_held(ref) and self._is_unwanted(below):
+                    self._cancel(below)
             for above in call.dependents or ():
                 if above.is_done:
                     continue
@@ -724,8 +739,8 @@ class Executor:
             stack.extend(call.children or ())
             for ref in call.ref.dependencies:
                 below = self.calls.by_ref[ref]
-                maker = ref.branch.parent
-                is_held = isinstance(maker, Call) and not maker.is_done
+                # A race aborts its members; others stay while the program may still await them.
+                is_held = call.ref.operation.kind != "race" and _is_held(ref)
                 if not below.is_done and not is_held and self._is_unwanted(below):
                     stack.append(below)
             self._wake(call)
@@ -773,7 +788,13 @@ class Executor:
         try:
             await work(call, *arguments)
         except asyncio.CancelledError:
-            if not call.is_done:
+            # Whoever cancels a call marks it first; this came out of the user's own code.
+            if not call.is_done and not self.is_stopping:
+                self._fail(
+                    call,
+                    CallCancelledError(f"{call.ref.operation.short_name} cancelled itself"),
+                )
+            elif not call.is_done:
                 self._cancel(call)
         except MotetError as exc:
             self._fail(call, exc)
@@ -827,6 +848,12 @@ class Executor:
             model = found.label if found is not None else None
         inputs = tuple([self.calls.by_ref[r].id for r in ref.dependencies])
         self.emit(CallCreated, call, kind=ref.operation.kind, inputs=inputs, model=model)
+
+
+def _is_held(ref: Ref[Any]) -> bool:
+    """Whether a running program made this call, so that it may still await it."""
+    maker = ref.branch.parent
+    return isinstance(maker, Call) and not maker.is_done
 
 
 def step_error(call: Call, exc: BaseException) -> StepError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_origin
 
 from motet.calls import Call, Calls, check_edges
 from motet.combinators import Map
@@ -176,7 +176,9 @@ def _prompt_tokens(ref: Ref[Any], calls: Calls, most: dict[str, int]) -> int:
     """Estimate the prompt; a text not known yet counts as the most that its maker may write."""
 
     def stand_in(inner: Ref[Any]) -> Any:
-        return "x" * (_CHARACTERS_PER_TOKEN * most.get(calls.by_ref[inner].id, 0))
+        text = "x" * (_CHARACTERS_PER_TOKEN * most.get(calls.by_ref[inner].id, 0))
+        kind = inner.output
+        return [text] if (get_origin(kind) or kind) in (list, tuple) else text
 
     prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
     try:
@@ -189,7 +191,7 @@ def _prompt_tokens(ref: Ref[Any], calls: Calls, most: dict[str, int]) -> int:
 def _unused(calls: Calls) -> list[str]:
     found: dict[Ref[Any], None] = {}
     for ref in list(calls.by_ref):
-        for sibling in ref.branch.made or ():
+        for sibling in ref.made or ():
             if sibling not in calls.by_ref:
                 found[sibling] = None
     return [f"{ref.operation.short_name} at {ref.place}" for ref in found]

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from motet.budget import Amount
+from motet.combinators import settled
 from motet.digest import digest_bytes
 from motet.engine import Capability, Completion, Engine, Reply, Request, Sampling, Usage
 from motet.errors import CapabilityError, ConfigError, EngineError, UnboundModelError
@@ -247,6 +248,8 @@ async def _ask_engine(
     usage = replace(reply.usage, calls=1)
     cost = cost_of(model, usage)
     reservation.settle(usage, cost)
+    run.usage += usage
+    run.cost += cost
     if len(reply.completions) != request.n:
         raise EngineError(
             f"{dispatcher.engine.url} gave {len(reply.completions)} completions for n={request.n}"
@@ -310,9 +313,12 @@ async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: i
     BRANCH.set(Branch(run, call))
     SCOPE.set(call.ref.scope)
     try:
-        values = [await ref for ref in ask_program(model, chat, n)]
+        outcomes = await settled(ask_program(model, chat, n))
     finally:
         run.drop_children(call)
+    values = [outcome.value for outcome in outcomes if outcome.is_success]
+    if not values:
+        raise outcomes[0].error or AssertionError("n is at least 1")
     completions = tuple(_as_completion(value) for value in values)
     return Answer(reply=Reply(completions, Usage(), model.label), source="local", model=model.label)
 

@@ -263,6 +263,11 @@ async def _arun(
 ) -> Result[T]:
     if not isinstance(ref, Ref):
         raise UnboundInputError(f"run takes a ref, not {type(ref).__name__}")
+    if ref.branch.live is not None:
+        raise UnboundInputError(
+            f"{ref!r} belongs to a running program, which has started it; await it there",
+            place=ref.place,
+        )
     if max_concurrency is not None and max_concurrency < 1:
         raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
     if resume is not None and store is None:

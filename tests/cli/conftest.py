@@ -96,6 +96,7 @@ class Stub:
         self.process = subprocess.Popen(
             [*command, str(self.count_file), *options], stdout=subprocess.PIPE, text=True
         )
+        assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
 
     def stats(self):
@@ -118,6 +119,7 @@ class Stub:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
+        assert self.process.stdout is not None
         self.process.stdout.close()
 
 

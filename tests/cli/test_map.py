@@ -1,9 +1,19 @@
 import json
 import signal
 import subprocess
+import sys
 from collections import Counter
 
 import pytest
+
+LIMITED = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+from motet.cli import main
+main()
+"""
+"""Runs the command where no file may be longer than 3000 bytes."""
 
 
 def write_rows(folder, rows, name="rows.jsonl"):
@@ -236,14 +246,13 @@ def test_rows_go_through_pipes(spawn, stub, tmp_path):
 def test_a_full_disk_is_told_and_can_be_gone_on_from(spawn, motet, stub, tmp_path):
     """Where the output has no more room the map ends with 1, and later goes on whole."""
     write_rows(tmp_path, [{"text": f"row {i}"} for i in range(60)])
-    # The store has room; only the output's file may not grow.
-    limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); " \
-            "sys.argv[0] = 'motet'; from motet.cli import main; main()"  # fmt: skip
     process = subprocess.run(
-        [_python(), "-c", limit, *mapping(stub)[:-1], "none"],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", LIMITED, *mapping(stub)[:-1], "none"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
     again = motet(*mapping(stub))
 
@@ -252,9 +261,3 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(spawn, motet, stub, tmp_pat
     assert "Traceback" not in process.stderr
     assert again.exit_code == 0, again.stderr
     assert [line["row"] for line in read(tmp_path / "out.jsonl")] == list(range(1, 61))
-
-
-def _python():
-    import sys
-
-    return sys.executable

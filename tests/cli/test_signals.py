@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 
 def test_one_ctrl_c_waits_for_what_is_paid_for(slow_stub, spawn, motet):
@@ -17,14 +18,14 @@ def test_one_ctrl_c_waits_for_what_is_paid_for(slow_stub, spawn, motet):
 
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
-    run_id = re.search(r"motet runs resume (\S+)", stderr)
-    resumed = motet("runs", "resume", run_id[1], "--store", "s.db", "--json")
+    [run_id] = re.findall(r"motet runs resume (\S+)", stderr)
+    resumed = motet("runs", "resume", run_id, "--store", "s.db", "--json")
 
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
     assert resumed.exit_code == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["run_id"] == run_id[1]
+    assert json.loads(resumed.stdout)["run_id"] == run_id
     assert len(slow_stub.digests) == 6
     assert max(Counter(slow_stub.digests).values()) == 1
 
@@ -83,7 +84,7 @@ def test_a_closed_pipe_is_no_error(spawn, stub):
 
 def test_a_full_stdout_is_told(spawn, stub):
     """Where stdout has no room the exit code is 1 and the reason is told."""
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         process = spawn("run", "prog.py:wide", "q", "--model", stub.url, "--store", "none", "-q",
                         stdout=full)  # fmt: skip
         _, stderr = process.communicate(timeout=20)

@@ -95,7 +95,7 @@ def test_an_unforeseen_exception_is_one_line(motet, monkeypatch):
 
     monkeypatch.setattr(loading, "built_in", fail)
     plain = motet("list")
-    debug = motet("--debug", "list")
+    debug = motet("list", "--debug")
 
     assert plain.exit_code == 70
     assert "LookupError: broken inside" in plain.stderr

@@ -1,5 +1,6 @@
 import io
 import json
+from typing import Any
 
 from motet.engine import Usage
 from motet.events import CallFinished, TextStreamed
@@ -10,7 +11,13 @@ def test_each_event_is_one_ascii_line():
     """Every event is a JSON object on a line of its own, ASCII, with its class and fields."""
     stream = io.StringIO()
     observer = JsonLines(stream)
-    common = {"run_id": "r", "time_s": 1.5, "call_id": "c", "parent_id": None, "operation": "o"}
+    common: dict[str, Any] = {
+        "run_id": "r",
+        "time_s": 1.5,
+        "call_id": "c",
+        "parent_id": None,
+        "operation": "o",
+    }
 
     observer.on_event(TextStreamed(**common, index=0, text="é\n\x1b\ud800"))
     observer.on_event(

@@ -105,8 +105,7 @@ def test_texts_are_never_recorded(exporter, spans):
 
 def test_retries_are_events_of_the_span(exporter, spans):
     """Each failed attempt is an event, and the number of attempts an attribute."""
-    replies = iter([EngineUnavailableError("down"), "fine"])
-    engine = ScriptedEngine(lambda request: next(replies))
+    engine = ScriptedEngine([EngineUnavailableError("down"), "fine"])
 
     motet.run(ask.on(Model(engine, "stub"))("q"), store=None, observers=[spans])
     chat = by_name(exporter)["chat stub"]

@@ -62,7 +62,6 @@ def test_an_answer_is_what_the_text_ends_with(
     assert extract_answer(text, extraction) == expected
 
 
-@pytest.mark.xfail(strict=True, reason="a statement is taken to the end of its line, text and all")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -241,9 +241,6 @@ def test_a_failing_program_fails_the_prompt_with_its_error() -> None:
     assert isinstance(caught.value.__cause__, motet.errors.EmptyReplyError)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one failed run of n fails the prompt: samples are not dropped"
-)
 def test_a_failed_sample_of_a_program_costs_that_sample() -> None:
     """`.samples(n)` keeps its promise on a program too."""
     engine = ScriptedEngine(["", "a", "b"])

@@ -118,9 +118,6 @@ def test_a_run_in_a_step_is_a_run_of_its_own() -> None:
     assert len(engine.requests) == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the ref starts in the outer run and again in the inner one: paid for twice"
-)
 def test_a_run_in_a_program_asks_nothing_twice() -> None:
     """`await motet.arun(ref)` in a program is refused, or asks once."""
     engine = ScriptedEngine(lambda r: "a")

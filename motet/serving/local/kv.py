@@ -81,7 +81,7 @@ class RowBuffer:
         # Attention reads slots that no row has written, with weight 0, so they must be finite.
         # numpy's zeros come from the system untouched: memory is spent only where a row writes.
         count = math.prod(shape)
-        zeros = np.zeros(max(count, 1) * int(self._dtype.itemsize), dtype=np.uint8)
+        zeros: Any = np.zeros(max(count, 1) * int(self._dtype.itemsize), dtype=np.uint8)
         self.data: Any = torch.from_numpy(zeros).view(self._dtype)[:count].view(shape)
         """float `[L, 2, C, T, H, D]`; keys at 0, values at 1 of the second axis."""
         self._shape = shape

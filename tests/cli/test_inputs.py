@@ -1,0 +1,93 @@
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import motet
+from motet import Chat, Model
+from motet.cli.inputs import argument_docs, bind, inputs_of
+from motet.observers.escaping import escaped, one_line
+
+
+@motet.program
+def many(
+    question: str | Chat,
+    *,
+    models: list[Model] | list[list[Model]],
+    judge: Model | None = None,
+    pick: Literal["x", "y"] | Callable[[str], str] = "x",
+    numbers: list[int] = [],  # noqa: B006
+    rate: float | None = None,
+    anything: Any = None,
+) -> Any:
+    """Take many inputs.
+
+    Args:
+        question: A text,
+            on two lines.
+        judge: Scores.
+
+    Raises:
+        ConfigError: never.
+    """
+    return question
+
+
+def make_model(text):
+    return Model(text)
+
+
+def test_kinds_follow_the_annotations():
+    """Each annotation gives its kind of option."""
+    found = {i.name: i for i in inputs_of(many)}
+
+    assert {name: i.kind for name, i in found.items()} == {
+        "question": "text", "models": "model", "judge": "model", "pick": "choice",
+        "numbers": "whole", "rate": "number", "anything": "text",
+    }  # fmt: skip
+    assert [name for name, i in found.items() if i.is_list] == ["models", "numbers"]
+    assert [name for name, i in found.items() if i.takes_function] == ["pick"]
+    assert found["models"].default is inspect.Parameter.empty
+
+
+def test_args_of_a_docstring_are_read():
+    """Texts of the Args section are joined and end with the section."""
+    assert argument_docs(many.__doc__ or "") == {
+        "question": "A text, on two lines.",
+        "judge": "Scores.",
+    }
+
+
+def test_json_values_become_typed_values():
+    """Chats, nested models and lists have their types behind `bind`."""
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    given = {"question": turns, "models": [["local:a"], ["local:b"]], "numbers": [1, 2]}
+
+    values = bind(inputs_of(many), given, make_model)
+
+    assert values["question"] == (motet.Message.system("s"), motet.Message.user("u"))
+    assert values["models"] == [[Model("local:a")], [Model("local:b")]]
+    assert values["numbers"] == [1, 2]
+
+
+@given(st.text())
+def test_escaped_text_holds_no_control_character(text):
+    """What is shown moves no cursor; what is plain stays as it is."""
+    shown = escaped(text)
+
+    assert all(c in "\n\t" or (ord(c) >= 32 and not 0x7F <= ord(c) < 0xA0) for c in shown)
+    assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+    assert shown.encode("utf-8").decode("utf-8") == shown
+    if text.isascii() and text.isprintable():
+        assert shown == text
+
+
+@given(st.text(), st.integers(8, 50))
+def test_one_line_is_one_line(text, most):
+    """A text on one line has no line end and is not longer than asked."""
+    shown = one_line(text, most)
+
+    assert len(shown) <= most
+    assert len(shown.splitlines()) <= 1
