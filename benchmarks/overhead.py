@@ -49,7 +49,9 @@ class Row:
     def __str__(self) -> str:
         sign = "at most" if self.is_at_most else "at least"
         verdict = "ok" if self.is_met else "MISSED"
-        return f"{self.name:<62} {self.value:>10.2f} {self.unit:<8} {sign} {self.bound:g}  {verdict}"
+        return (
+            f"{self.name:<62} {self.value:>10.2f} {self.unit:<8} {sign} {self.bound:g}  {verdict}"
+        )
 
 
 @contextmanager
@@ -275,7 +277,10 @@ def child(*arguments: str) -> Any:
 
 def measure_dag(quick: bool) -> list[Row]:
     sizes = [10_000, 100_000] if quick else [10_000, 100_000, 1_000_000]
-    runs = {size: [child("--dag", str(size)) for _ in range(1 if size > 100_000 else 3)] for size in sizes}
+    runs = {
+        size: [child("--dag", str(size)) for _ in range(1 if size > 100_000 else 3)]
+        for size in sizes
+    }
     seconds = {size: min(r["seconds"] for r in found) for size, found in runs.items()}
     for size in sizes:
         figures = runs[size][0]
@@ -286,12 +291,25 @@ def measure_dag(quick: bool) -> list[Row]:
         )
     middle_size = runs[100_000][0]
     rows = [
-        Row("DAG of 100,000: nodes a second", middle_size["nodes"] / seconds[100_000], 40_000, False),
-        Row("DAG of 100,000: memory a node", middle_size["bytes"] / middle_size["nodes"], 2000, unit="bytes"),
+        Row(
+            "DAG of 100,000: nodes a second", middle_size["nodes"] / seconds[100_000], 40_000, False
+        ),
+        Row(
+            "DAG of 100,000: memory a node",
+            middle_size["bytes"] / middle_size["nodes"],
+            2000,
+            unit="bytes",
+        ),
         Row("DAG: time of 100,000 / time of 10,000", seconds[100_000] / seconds[10_000], 12),
     ]
     if not quick:
-        rows.append(Row("DAG: time of 1,000,000 / time of 100,000", seconds[1_000_000] / seconds[100_000], 12))
+        rows.append(
+            Row(
+                "DAG: time of 1,000,000 / time of 100,000",
+                seconds[1_000_000] / seconds[100_000],
+                12,
+            )
+        )
     return rows
 
 
@@ -303,7 +321,9 @@ def measure_import() -> list[Row]:
     )
     found = []
     for _ in range(7):
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
         seconds, *heavy = done.stdout.split()
         assert not heavy, f"import motet loads {heavy}"
         found.append(float(seconds))

@@ -35,6 +35,8 @@ class Call:
         "height",
         "id",
         "is_needed",
+        "is_noted",
+        "number",
         "ordinal",
         "parent",
         "ref",
@@ -46,11 +48,15 @@ class Call:
         "value",
     )
 
-    def __init__(self, ref: Ref[Any], call_id: str, parent: Call | None, ordinal: int) -> None:
+    def __init__(
+        self, ref: Ref[Any], call_id: str, parent: Call | None, ordinal: int, number: int
+    ) -> None:
         self.ref = ref
         self.id = call_id
         self.parent = parent
         self.ordinal = ordinal
+        self.number = number
+        """Place among all calls of the run, in the order in which they became known."""
         self.state: State = "waiting"
         self.value: Any = None
         self.error: Any = None
@@ -64,6 +70,8 @@ class Call:
         self.height = 0
         """Calls on the longest path from here to the result."""
         self.is_needed = False
+        self.is_noted = False
+        """Whether its failure is in the journal."""
         self.task: Any = None
         self.started_s = 0.0
         """Monotonic; 0 where nobody asked."""
@@ -138,7 +146,7 @@ class Calls:
         if branch.live is None and branch.parent is None:
             ordinal = self._root_calls
             self._root_calls += 1
-        call = Call(ref, call_id, parent, ordinal)
+        call = Call(ref, call_id, parent, ordinal, len(self.by_id))
         self.by_ref[ref] = call
         self.by_id[call_id] = call
         if self.on_identified is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_RETRY_AFTER_S = 120.0
 _DECREASE = 0.7
+_FIRST_ATTEMPTS = 4
+"""Of a request to an engine that has never answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ class Dispatcher:
     The limit adapts: a 429 or an unavailable engine cuts it to 0.7, once for all requests that were
     in flight together, and each limit's worth of successes adds one, up to `max_concurrency`.
     `Retry-After` holds back every request, not only the one that met it; more than 120 s are not
-    obeyed. A waiting retry takes no slot.
+    obeyed. A waiting retry takes no slot. Where an engine has never answered, a request has 4
+    attempts; once a request has used up its attempts, others have 1 until one is answered.
     """
 
     def __init__(
@@ -76,6 +79,9 @@ class Dispatcher:
         self._num_successes = 0
         """Since the limit last changed."""
         self._num_cuts = 0
+        self._has_answered = False
+        self._is_down = False
+        """Whether a request has used up its attempts and none was answered since."""
         self._resume_at_s = 0.0
         """No dispatch before this time of the monotonic clock."""
         self._alarm_loop: asyncio.AbstractEventLoop | None = None
@@ -142,12 +148,15 @@ class Dispatcher:
                 self._note_failure(error, num_cuts)
                 if not error.retryable:
                     raise
-                if attempt == self._retry.max_attempts:
+                if attempt >= self._most_attempts(error):
+                    self._is_down = isinstance(error, EngineUnavailableError)
                     error.add_note(f"gave up after {attempt} attempts")
                     raise
                 wait_s = self._wait_s(error, attempt)
                 failure = error
             else:
+                self._has_answered = True
+                self._is_down = False
                 if self._limit < self._max:
                     self._note_success()
                 return reply
@@ -159,6 +168,15 @@ class Dispatcher:
                 on_retry(attempt, failure, wait_s)
             del failure
             await asyncio.sleep(wait_s)
+
+    def _most_attempts(self, error: EngineError) -> int:
+        """How often to try: an engine that is not there is not waited for by every call anew."""
+        most = self._retry.max_attempts
+        if not isinstance(error, EngineUnavailableError):
+            return most
+        if self._is_down:
+            return 1
+        return most if self._has_answered else min(most, _FIRST_ATTEMPTS)
 
     async def _wait_for_slot(self, height: int, arrival: int) -> None:
         """Return with a slot taken."""

@@ -232,6 +232,17 @@ class RunFailedError(MotetError):
         """The run's `PartialResult`."""
 
 
+def is_final(error: MotetError) -> bool:
+    """Say whether a call that failed so would fail again.
+
+    Spent budgets, engines that are away, full disks and cancellations pass.
+    """
+    if isinstance(error, TooFewSurvivorsError):
+        return all(is_final(failure) for failure in error.failures)
+    passing = (BudgetExhaustedError, CallCancelledError, StoreError)
+    return not error.retryable and not isinstance(error, passing)
+
+
 def describe_error(error: MotetError) -> dict[str, Any]:
     """Write `error` as JSON values: its class, message and plain fields."""
     plain = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float, type(None)))}

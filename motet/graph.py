@@ -185,4 +185,7 @@ class Graph:
 
 
 def _plain(text: str) -> str:
-    return text.replace("\\", "/").replace('"', "'")
+    return "".join(c if c.isprintable() else " " for c in text.translate(_QUOTES))
+
+
+_QUOTES = str.maketrans({"\\": "/", '"': "'", "<": "(", ">": ")", "`": "'"})

@@ -104,6 +104,8 @@ class Output:
                         return option
             raise ValueError(f"it must be one of {', '.join(_choice_text(o) for o in options)}")
         if kind is int:
+            if re.fullmatch(r"[+-]?[0-9]+", text) is None:
+                raise ValueError("it must be a whole number")
             return int(text)
         if kind is float:
             number = float(text)

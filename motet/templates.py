@@ -34,18 +34,28 @@ class Template:
     """
 
     def __init__(self, source: str, parameters: Iterable[str], *, owner: str, place: str) -> None:
-        from jinja2 import TemplateSyntaxError, meta
+        from jinja2 import TemplateSyntaxError, meta, nodes
 
         environment = _environment()
         try:
             tree = environment.parse(source)
-            self._compiled = environment.from_string(source)
         except TemplateSyntaxError as exc:
             raise TemplateError(
                 f"a template of {owner} does not parse: {exc.message}, line {exc.lineno}",
                 place=place,
             ) from exc
         known = set(parameters) | RESERVED
+        for kind, known_names in (
+            (nodes.Filter, environment.filters),
+            (nodes.Test, environment.tests),
+        ):
+            for node in tree.find_all(kind):
+                if node.name not in known_names:
+                    raise TemplateError(
+                        f"a template of {owner} uses {node.name!r}, which Jinja has not, "
+                        f"line {node.lineno}",
+                        place=place,
+                    )
         self.variables = frozenset(meta.find_undeclared_variables(tree))
         unknown = sorted(self.variables - known)
         if unknown:
@@ -56,6 +66,7 @@ class Template:
             )
         self.source = source
         self._owner = owner
+        self._compiled = environment.from_string(source)
 
     def render(self, values: Mapping[str, Any]) -> str:
         try:

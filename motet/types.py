@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from motet.errors import ConfigError, MotetError
+from motet.errors import ConfigError, MotetError, is_final
 
 T = TypeVar("T")
 
@@ -77,6 +77,11 @@ class Outcome(Generic[T]):
     @property
     def is_success(self) -> bool:
         return self.error is None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether trying again would give the same, as far as the kind of failure tells."""
+        return self.error is None or is_final(self.error)
 
     @property
     def value(self) -> T:

@@ -379,7 +379,7 @@ def test_a_program_may_catch_the_end_of_its_budget() -> None:
 
     @program
     async def whole() -> Any:
-        found = []
+        found: list[str] = []
         try:
             while True:
                 found.append(await ask.on(engine)(str(len(found))))

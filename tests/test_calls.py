@@ -211,7 +211,7 @@ def permuted_run(kind: str, order: tuple[int, ...]) -> tuple[Any, Any]:
     """Run branches of an async program whose engine answers them in `order`."""
     rank = {str(branch): place for place, branch in enumerate(order)}
     engine = ScriptedEngine(
-        delay_s=lambda request: 0.002 * rank[request.prompt[-1].content.partition(" ")[0]]
+        delay_s=lambda request: 0.002 * rank[request.prompt[-1].content.partition(" ")[0]]  # type: ignore[union-attr]
     )
 
     async def branch(i: int) -> list[str]:
@@ -410,7 +410,7 @@ def test_a_wrong_edge_in_a_running_program_fails_where_it_is_made() -> None:
 
     @program
     async def whole() -> Any:
-        ask.on(engine)(texts())  # type: ignore[arg-type]
+        ask.on(engine)(texts())
         return 1
 
     with pytest.raises(motet.RunFailedError) as caught:

@@ -192,9 +192,6 @@ def test_elements_of_a_mapped_list_are_checked() -> None:
         value_of(motet.map(double, [ask.on(ScriptedEngine())("q")]))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a generator's address is part of the id: no resume possible"
-)
 def test_map_over_a_generator_has_a_stable_id() -> None:
     """Any iterable of items is the list of them."""
     ids = {motet.plan(motet.map(double, (i for i in [1, 2]))).root_id for _ in range(20)}  # type: ignore[arg-type]
@@ -477,16 +474,18 @@ def test_a_lost_race_does_not_abort_what_the_program_still_holds() -> None:
     assert value_of(whole()) == ["fast", "shared"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_fail() leaves running what only the failed call waited for"
-)
 def test_what_only_a_failed_call_needed_is_aborted() -> None:
-    """Nobody needs a sibling's answer once their common user has failed."""
+    """Nobody needs a sibling's answer once their common user has failed; what a running program
+    made itself stays, since it may await it yet."""
     engine = slow_engine(slow=0.3)
 
     @program
+    def group() -> Any:
+        return identity([ask.on(engine)("bad"), ask.on(engine)("slow")])
+
+    @program
     async def whole() -> Any:
-        await motet.settled([identity([ask.on(engine)("bad"), ask.on(engine)("slow")])])
+        await motet.settled([group()])
         await asyncio.sleep(0.05)
         return engine.in_flight
 

@@ -4,7 +4,6 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
-import functools
 import os
 import pathlib
 import re
@@ -188,10 +187,6 @@ def test_an_object_without_identity_is_refused() -> None:
 ADDRESSES = {
     "generator": lambda: (x for x in [1]),
     "lock": threading.Lock,
-    "partial of a lambda": pytest.param(
-        lambda: functools.partial(lambda x: x, 1),
-        marks=pytest.mark.xfail(strict=True, reason="see the report: partial of a lambda"),
-    ),
     "list of generators": lambda: [(x for x in [1])],
 }
 

@@ -217,7 +217,7 @@ def test_a_failed_run_says_why() -> None:
 def test_retries_are_reported() -> None:
     """Each attempt, and the wait between."""
     replies = iter([RateLimitedError("slow", retry_after_s=0.001), "a"])
-    engine = ScriptedEngine(lambda r: next(replies))
+    engine = ScriptedEngine(lambda r: next(replies))  # type: ignore[arg-type]
 
     recorder = record(ask.on(engine)("q"))
 

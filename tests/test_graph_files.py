@@ -52,9 +52,7 @@ def test_a_growing_part_is_kept_as_one_call():
     """A map over a ref stays one call, with its operation by name."""
     ref = best_of_n("why?", model=SMOL, n=2, judge=SMOL)
 
-    again = load_graph(
-        motet.plan(ref).to_json(), operations=[answer, rate, scored, best]
-    )
+    again = load_graph(motet.plan(ref).to_json(), operations=[answer, rate, scored, best])
 
     assert [n.operation for n in motet.plan(again)][-2:] == [best.name, "motet:structure"]
 
@@ -78,9 +76,17 @@ def test_a_call_used_before_it_is_made_is_a_cycle():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"motet_graph": 99, "root": "a", "calls": []}', "\udcff", '"x"', "null",
-     '{"motet_graph": 1, "root": "n0", "calls": [{"id": "n0"}]}',
-     '{"motet_graph": 1, "root": "n0", "calls": []}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"motet_graph": 99, "root": "a", "calls": []}',
+        "\udcff",
+        '"x"',
+        "null",
+        '{"motet_graph": 1, "root": "n0", "calls": [{"id": "n0"}]}',
+        '{"motet_graph": 1, "root": "n0", "calls": []}',
+    ],
 )
 def test_what_is_no_graph_is_refused(text):
     """A malformed file is a typed error, whatever is wrong with it."""

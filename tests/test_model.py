@@ -62,10 +62,7 @@ def test_a_malformed_url_is_a_config_error(url: str) -> None:
         42,
         object(),
         b"local:x",
-        pytest.param(
-            ScriptedEngine,
-            marks=pytest.mark.xfail(strict=True, reason="a class passes for its instance"),
-        ),
+        ScriptedEngine,
     ],
 )
 def test_what_is_no_engine_is_refused(engine: Any) -> None:

@@ -404,7 +404,7 @@ def test_the_type_of_elements_is_known_where_it_is_sure(annotation: Any, expecte
     assert element_type(annotation) == expected
 
 
-ROUND_TRIPS = [
+ROUND_TRIPS: list[tuple[Any, Any]] = [
     (Any, None),
     (Any, [1, 2.5, "a", None, True]),
     (Any, {"a": {"b": []}}),

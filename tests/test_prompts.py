@@ -116,7 +116,7 @@ def test_a_prompt_needs_a_users_turn_or_a_chat() -> None:
     for turns in ({}, {"user": "x", "chat": lambda: "x"}, {"system": "x"}):
         with pytest.raises(TemplateError) as caught:
 
-            @prompt(**turns)  # type: ignore[call-overload]
+            @prompt(**turns)
             def wrong() -> str:
                 raise NotImplementedError
 
@@ -353,7 +353,7 @@ def test_a_chat_function_gives_messages_or_one_text() -> None:
     def texted(topic: str) -> str:
         raise NotImplementedError
 
-    @prompt(chat=lambda topic: 1 / 0)
+    @prompt(chat=lambda topic: str(1 / 0))
     def broken(topic: str) -> str:
         raise NotImplementedError
 
@@ -419,7 +419,7 @@ def test_a_reply_that_is_no_value_is_a_typed_outcome(
     with pytest.raises(RunFailedError) as caught:
         motet.run(operation.on(engine)(*args), store=None)
 
-    error = caught.value.__cause__
+    error: Any = caught.value.__cause__
     assert type(error) is kind
     assert error.completion is not None
     assert caught.value.partial.usage.calls == 1

@@ -57,14 +57,14 @@ def execute(job: Job, observers: list[Observer]) -> Result[Any]:
     Raises:
         InterruptedRunError: The user stopped it.
     """
-    from motet.runtime.running import _arun
+    from motet.runtime.running import arun
 
     settings = job.settings
     watch = RunWatch()
     is_kept = settings.store_or_none is not None
 
     async def work() -> Result[Any]:
-        return await _arun(
+        return await arun(
             job.ref,
             budget=settings.budget,
             seed=settings.seed,

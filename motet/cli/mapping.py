@@ -92,14 +92,14 @@ class Mapping:
                 await self._work_part(part, chunk)
 
     async def _work_part(self, part: int, chunk: list[Row]) -> None:
-        from motet.runtime.running import _arun
+        from motet.runtime.running import arun
 
         self._waiting = [row for row in chunk if row.number > self.output.last]
         keep = _Keeper(self.state, part)
         settings = self.settings
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                result = await _arun(
+                result = await arun(
                     self._program(chunk)([[r.number, r.inputs, r.error] for r in chunk]),
                     budget=self._budget_left(),
                     seed=settings.seed,

@@ -96,8 +96,9 @@ def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:
     parts = [
         f"{usage.calls} {'call' if usage.calls == 1 else 'calls'}",
         f"{usage.tokens:,} tokens ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)",
-        f"cost {cost:.6g}",
     ]
+    if cost:
+        parts.append(f"cost {cost:.6g}")
     if duration_s is not None:
         parts.append(shown_seconds(duration_s))
     return "  ".join(parts)

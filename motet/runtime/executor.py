@@ -108,7 +108,10 @@ class Executor:
         self._threads: ThreadPoolExecutor | None = None
         self._step_times: dict[Step[Any], StepTimes] = {}
         self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
-        self._delivered: dict[Call, list[Call]] = {}
+        self._delivered: dict[Call, list[tuple[int, Call]]] = {}
+        """Failures that running programs have seen, with the number of calls known by then."""
+        self._tentative: dict[Call, list[Outcome[Any]]] = {}
+        """Outcomes that are not journaled: some failed for what may pass."""
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._context.run(BRANCH.set, Branch(None, None))
@@ -126,10 +129,8 @@ class Executor:
         """Start `ref` as soon as its inputs are there."""
         parent = ref.branch.parent
         maker = parent if isinstance(parent, Call) else None
-        if maker is not None:
-            if maker.is_done or self.is_stopping:
-                raise CallCancelledError(f"{maker.ref.operation.short_name} has ended")
-            self._note_survived(maker)
+        if maker is not None and (maker.is_done or self.is_stopping):
+            raise CallCancelledError(f"{maker.ref.operation.short_name} has ended")
         try:
             new = self.calls.add(ref)
         except ReplayMismatchError as exc:
@@ -162,19 +163,32 @@ class Executor:
             finally:
                 if not call.is_done:
                     call.awaiting.remove(future)
+        parent = BRANCH.get().parent
+        is_tentative = call.state == "failed" or call in self._tentative
+        if self.journal is not None and is_tentative and isinstance(parent, Call):
+            self._delivered.setdefault(parent, []).append((len(self.calls.by_id), call))
         if call.state == "finished":
             value = call.value
             return value if type(value) in PLAIN else substitute([ref], self._value_of)[0]
-        parent = BRANCH.get().parent
-        if isinstance(parent, Call):
-            self._delivered.setdefault(parent, []).append(call)
         raise call.error.with_traceback(None)
 
-    def _note_survived(self, maker: Call) -> None:
-        """Journal the failures that a program caught, so that a resume takes the same way."""
-        for failed in self._delivered.pop(maker, ()):
-            if self.journal is not None and failed.state == "failed":
-                self.journal.write(failed, None, on_committed=self._noted, error=failed.error)
+    def _note_survived(self, maker: Call, number: int) -> None:
+        """Journal the failures that `maker` had seen before it made its call `number`.
+
+        That call is about to be journaled, so a resume must take the same way to it.
+        """
+        assert self.journal is not None
+        seen = self._delivered.get(maker, [])
+        for known, call in seen:
+            if known > number:
+                continue
+            if call in self._tentative:
+                outcomes = self._tentative.pop(call)
+                self.journal.write(call, outcomes, on_committed=self._noted)
+            elif call.state == "failed" and not call.is_noted:
+                call.is_noted = True
+                self.journal.write(call, None, on_committed=self._noted, error=call.error)
+        self._delivered[maker] = [(known, call) for known, call in seen if known > number]
 
     def drop_children(self, maker: Call) -> None:
         """Cancel the calls that `maker` made and that nothing waits for."""
@@ -510,7 +524,6 @@ class Executor:
             result = snapshot(result, found)
             for ref in found:
                 await self.result(ref)
-            self._note_survived(call)
             value = substitute(result, self._value_of)
         finally:
             self._delivered.pop(call, None)
@@ -522,7 +535,11 @@ class Executor:
     def _start_combinator(self, call: Call) -> None:
         operation = call.ref.operation
         if isinstance(operation, Item):
-            self._finish(call, operation.pick(*self._values(call.ref)))
+            # Picked before it is copied, so that reading n items is not n copies of them all.
+            source, key = call.ref.arguments
+            key = substitute(key, self._value_of)
+            picked = operation.pick(self._value_of(source), key)
+            self._finish(call, substitute(picked, self._value_of))
         elif isinstance(operation, Settle):
             outcomes = [self._outcome(member) for member in call.ref.arguments[0]]
             try:
@@ -530,7 +547,12 @@ class Executor:
             except TooFewSurvivorsError as exc:
                 self._fail(call, exc)
             else:
-                self._finish(call, value, raw=outcomes)
+                if self.journal is not None and not all(o.is_final for o in outcomes):
+                    # A resume may do better, so long as nothing was built on this.
+                    self._tentative[call] = outcomes
+                    self._end(call, value, None, None)
+                else:
+                    self._finish(call, value, raw=outcomes)
 
     def _outcome(self, member: Any) -> Outcome[Any]:
         if type(member) is not Ref:
@@ -606,6 +628,14 @@ class Executor:
             else:
                 self._end(call, value, answer, error)
             return
+
+        if self._delivered:
+            maker = call.ref.branch.parent
+            while isinstance(maker, Ref):
+                maker = maker.branch.parent
+            if isinstance(maker, Call):
+                self._note_survived(maker, call.number)
+            self._note_survived(call, len(self.calls.by_id))
 
         def on_committed(failure: StoreError | None) -> None:
             if failure is not None:

@@ -70,6 +70,7 @@ async def arun(
     stream: bool = False,
     max_concurrency: int | None = None,
     manifest: Mapping[str, JSON] | None = None,
+    patience_s: float = 0.0,
 ) -> Result[T]:
     """Run `ref` and return its value with what it took.
 
@@ -86,6 +87,8 @@ async def arun(
         stream: Ask engines for text piece by piece, reported as `TextStreamed`.
         max_concurrency: Most requests in flight at one engine; None leaves it to the engine.
         manifest: Kept with the run's record, for whoever wants to rebuild the program.
+        patience_s: Seconds that a cancelled run waits for requests in flight, so that what they
+            answer is kept.
 
     Raises:
         ProgramError, ConfigError: The program or a setting is wrong; nothing was asked.
@@ -104,7 +107,7 @@ async def arun(
         stream=stream,
         max_concurrency=max_concurrency,
         manifest=manifest,
-        patience_s=0.0,
+        patience_s=patience_s,
     )
 
 

@@ -40,7 +40,7 @@ def value_of(ref: Ref[Any], **settings: Any) -> Any:
     return motet.run(ref, store=None, **settings).value
 
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def test_one_proposer_and_an_echo_are_a_single_call() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import motet
@@ -70,7 +71,7 @@ class Announcer:
 
     def on_event(self, event: motet.events.Event) -> None:  # type: ignore[name-defined]
         if type(event).__name__ == "RunStarted":
-            with open(self.path, "a") as file:
+            with Path(self.path).open("a") as file:
                 file.write(json.dumps({"run_id": event.run_id}) + "\n")
 
 
@@ -84,7 +85,7 @@ def work(job: dict[str, Any]) -> None:
         max_concurrency=16,
         observers=[Announcer(job["out"])],
     )
-    with open(job["out"], "a") as file:
+    with Path(job["out"]).open("a") as file:
         shown = {"value": result.value, "calls": result.usage.calls, "took_s": result.duration_s}
         file.write(json.dumps(shown) + "\n")
 

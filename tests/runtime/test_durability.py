@@ -129,30 +129,23 @@ def test_a_killed_run_resumes_to_the_same_result_without_asking_again(program, k
         if killed_midway == _POINTS:
             break
         store = tmp_path / f"{point}.db"
-        asked_before = killer.seeds_asked()
         written = killer.run(program, store, resume=None, kill_after_s=rng.uniform(0, took))
         if "value" in written or "run_id" not in written:
             continue  # it was through already, or had not begun
         killed_midway += 1
         finished = _finished_seeds(store, written["run_id"])
+        killer.seeds_asked()
         # A second blow, in the middle of the resumption, every third time.
         if point % 3 == 0:
             killer.run(
                 program, store, resume=written["run_id"], kill_after_s=rng.uniform(0, took / 2)
             )
-            finished = _finished_seeds(store, written["run_id"])
-            killer.seeds_asked()
-            # A second blow, in the middle of the resumption, every third time.
-            if point % 3 == 0:
-                killer.run(
-                    program, store, resume=written["run_id"], kill_after_s=rng.uniform(0, took / 2)
-                )
-                assert not finished & set(killer.seeds_asked())
-                finished = _finished_seeds(store, written["run_id"])
-
-            resumed = killer.run(program, store, resume=written["run_id"], kill_after_s=None)
-
-            assert resumed["value"] == whole["value"]
-            assert resumed["calls"] == whole["calls"]
             assert not finished & set(killer.seeds_asked())
+            finished = _finished_seeds(store, written["run_id"])
+
+        resumed = killer.run(program, store, resume=written["run_id"], kill_after_s=None)
+
+        assert resumed["value"] == whole["value"]
+        assert resumed["calls"] == whole["calls"]
+        assert not finished & set(killer.seeds_asked())
     assert killed_midway == _POINTS

@@ -506,7 +506,7 @@ def test_whatever_a_function_raises_is_a_motet_error(error: Exception, kind: str
     async def growing() -> None:
         raise error
 
-    ref: Any = {"sync": sync_step, "async": async_step, "program": growing}[kind]()
+    ref: Any = {"sync": sync_step, "async": async_step, "program": growing}[kind]()  # type: ignore[operator]
     failure = failure_of(identity(ref))
 
     assert isinstance(failure, MotetError)
@@ -625,7 +625,7 @@ def test_concurrent_runs_keep_their_own_settings() -> None:
             )
             for i in range(6)
         ]
-        return await asyncio.gather(*runs)
+        return await asyncio.gather(*runs)  # type: ignore[no-any-return]
 
     results = asyncio.run(main())
 

@@ -10,6 +10,7 @@ import motet
 from motet import Budget, Model, Outcome, RunFailedError, program, prompt, step
 from motet.errors import (
     CutOffReplyError,
+    EngineTimeoutError,
     MotetError,
     ReplayMismatchError,
     RequestRejectedError,
@@ -307,3 +308,48 @@ def test_concurrent_runs_share_a_store(store):
 def test_outcome_is_exported():
     """The type of `settled` is public."""
     assert isinstance(Outcome(1).value, int)
+
+
+def test_a_spent_budget_does_not_lose_proposers_for_good(store):
+    """Outcomes that a spent budget cost are tried again on resume, as long as nothing was built
+    on them: the resumed mixture has all of its references."""
+    engine = ScriptedEngine(lambda r: f"re {len(r.prompt)}")
+    model = Model(engine)
+    ref = mixture_of_agents("why?", proposers=[model] * 3, aggregator=model, layers=2)
+
+    with pytest.raises(RunFailedError) as caught:
+        motet.run(ref, store=store, budget=Budget(max_calls=2), cache=False)
+    result = motet.run(
+        ref, store=store, budget=Budget(max_calls=9), cache=False, resume=caught.value.run_id
+    )
+
+    assert result.usage.calls == 4
+    assert engine.requests[-1].prompt[0].content.count("\n3. ") == 1
+
+
+def test_outcomes_that_a_program_built_on_are_kept(store):
+    """What a growing program went on from stands, though it could be had better now."""
+    state = {"is_up": False, "stop": True}
+
+    def reply(request):
+        text = request.prompt[-1].content
+        if text == "b" and not state["is_up"]:
+            return EngineTimeoutError("slow")
+        return f"re {text}"
+
+    model = Model(ScriptedEngine(reply))
+
+    @program
+    async def whole() -> str:
+        found = await motet.successful([ask.on(model)("a"), ask.on(model)("b")])
+        answer = await ask.on(model)(" and ".join(found))
+        if state["stop"]:
+            raise RuntimeError("stop here")
+        return answer
+
+    with pytest.raises(RunFailedError) as caught:
+        motet.run(whole(), store=store, cache=False)
+    state.update(is_up=True, stop=False)
+    result = motet.run(whole(), store=store, cache=False, resume=caught.value.run_id)
+
+    assert result.value == "re re a"

@@ -93,7 +93,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def test_every_part_that_decides_a_reply_is_in_the_key() -> None:
     """No two of these requests share a cache entry."""
-    requests = [Request(**{**REQUEST, **change}) for change in ({}, *OTHERS.values())]  # type: ignore[arg-type]
+    requests = [Request(**{**REQUEST, **change}) for change in ({}, *OTHERS.values())]
 
     keys = {encode_request("url", r) for r in requests} | {encode_request("other", requests[0])}
 

@@ -91,7 +91,7 @@ def test_runs_in_many_threads() -> None:
 
     async def main() -> list[Any]:
         ref = identity(ask.on(engine)("q"))
-        return await asyncio.gather(
+        return await asyncio.gather(  # type: ignore[no-any-return]
             *[asyncio.to_thread(motet.run, ref, store=None) for _ in range(8)]
         )
 

@@ -73,7 +73,11 @@ def map_exception(exc: Exception) -> EngineError:
         return EngineError(f"the engine's url does not work ({described})")
     if isinstance(origin, _NOT_HTTP) and not isinstance(origin, aiohttp.ClientHttpProxyError):
         return GarbledReplyError(f"the reply is no proper HTTP ({described})")
-    return EngineUnavailableError(f"no connection, or it dropped ({described})")
+    if isinstance(origin, aiohttp.ClientConnectorError) and origin.args:
+        return EngineUnavailableError(
+            f"nothing answers at {origin.host}:{origin.port} ({origin.os_error})"
+        )
+    return EngineUnavailableError(f"the connection dropped ({described})")
 
 
 def map_status(status: int, body: bytes, headers: Mapping[str, str]) -> EngineError:
