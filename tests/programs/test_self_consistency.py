@@ -1,6 +1,10 @@
 """Self-consistency: extraction of answers, votes, and their ties."""
 
+import gzip
+import json
+import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +194,25 @@ def test_the_instruction_stands_in_the_system_turn() -> None:
         (Message.user("q"),),
     ]
     assert [r.n for r in engine.requests] == [3, 3, 3]
+
+
+def _records(path: str) -> list[dict[str, Any]]:
+    folder = os.environ.get("MOTET_DATA")
+    if not folder:
+        pytest.skip("MOTET_DATA names no folder of data sets")
+    with gzip.open(Path(folder) / path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_extraction_grades_gsm8k_as_its_authors_did() -> None:
+    """The last number of a solution equals the gold answer just where the data set says that the
+    solution is right, on every one of its graded solutions."""
+    disagreements = [
+        (record["id"], name)
+        for record in _records("gsm8k/test.jsonl.gz")
+        for name, solution in record["solutions"].items()
+        if (extract_answer(solution["text"], "number") == normalised(record["gold"]))
+        != bool(solution["correct"])
+    ]
+
+    assert disagreements == []
