@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -92,6 +94,21 @@ class Call:
         return f"<Call {self.ref.operation.short_name} {self.id[:8]} {self.state}>"
 
 
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Pause the garbage collector where everything that is made stays.
+
+    With a million calls it takes as long as the work itself, and finds nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Calls:
     """The calls of one run by ref, with their ids."""
 
@@ -104,6 +121,10 @@ class Calls:
 
     def add(self, root: Ref[Any]) -> list[Call]:
         """Name `root` and all that it needs; return the new calls, inputs before users."""
+        with collecting_nothing():
+            return self._add(root)
+
+    def _add(self, root: Ref[Any]) -> list[Call]:
         by_ref = self.by_ref
         new: list[Call] = []
         stack = [root]

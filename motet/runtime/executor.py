@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from motet.budget import Account, Ledger
-from motet.calls import Call, Calls, check_edges, set_heights
+from motet.calls import Call, Calls, check_edges, collecting_nothing, set_heights
 from motet.combinators import Item, Map, Settle
 from motet.engine import Sampling, Usage
 from motet.errors import (
@@ -310,6 +310,11 @@ class Executor:
 
     def _need(self, root: Call) -> None:
         """Mark `root` and what it waits for as needed; queue what can start."""
+        with collecting_nothing():
+            self._mark_needed(root)
+        self._schedule()
+
+    def _mark_needed(self, root: Call) -> None:
         by_ref = self.calls.by_ref
         stack = [root]
         while stack:
@@ -344,7 +349,6 @@ class Executor:
                 self._fail(call, failed.error)
             elif unmet == 0:
                 self._ready.append(call)
-        self._schedule()
 
     def _recall(self, call: Call) -> bool:
         assert self.journal is not None
