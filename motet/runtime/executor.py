@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from motet.runtime.journal import Journal
 
 _log = logging.getLogger(__name__)
+_OUTSIDE = Branch(None, None)
 _SLICE_S = 0.005
 """Longest time that ready calls run before the event loop gets its turn."""
 
@@ -119,7 +120,7 @@ class Executor:
         self._context.run(RUN.set, self)
         if journal is not None:
             journal.input_id = lambda ref: self.calls.by_ref[ref].id
-            self.calls.on_identified = journal.check
+            self.calls.on_identified = self._identified
             self.usage, self.cost = journal.paid, journal.paid_cost
             self.ledger.charge(self.ledger.root, journal.paid, journal.paid_cost)
 
@@ -130,6 +131,8 @@ class Executor:
         parent = ref.branch.parent
         maker = parent if isinstance(parent, Call) else None
         if maker is not None and (maker.is_done or self.is_stopping):
+            if maker.task is asyncio.current_task():
+                raise asyncio.CancelledError  # it may catch every other error, and try for ever
             raise CallCancelledError(f"{maker.ref.operation.short_name} has ended")
         try:
             new = self.calls.add(ref)
@@ -139,13 +142,20 @@ class Executor:
         for call in new:
             check_edges(call.ref)
         call = self.calls.by_ref[ref]
+        self._adopt_and_need(call, maker, new)
+
+    def _adopt_and_need(self, call: Call, maker: Call | None, new: list[Call]) -> None:
         if maker is not None:
             call.height = maker.height + 1
             if maker.children is None:
                 maker.children = []
             maker.children.append(call)
         set_heights(reversed(new), self.calls.by_ref)
-        self._need(call)
+        try:
+            self._need(call)
+        except ReplayMismatchError as exc:
+            self._abort(exc)
+            raise
 
     async def result(self, ref: Ref[Any]) -> Any:
         """Wait for the value of `ref`; raise the error that it failed with."""
@@ -164,13 +174,29 @@ class Executor:
                 if not call.is_done:
                     call.awaiting.remove(future)
         parent = BRANCH.get().parent
-        is_tentative = call.state == "failed" or call in self._tentative
-        if self.journal is not None and is_tentative and isinstance(parent, Call):
-            self._delivered.setdefault(parent, []).append((len(self.calls.by_id), call))
+        if self.journal is not None and isinstance(parent, Call):
+            seen = [call] if call.state == "failed" else self._tentative_below(call)
+            if seen:
+                known = len(self.calls.by_id)
+                self._delivered.setdefault(parent, []).extend([(known, c) for c in seen])
         if call.state == "finished":
             value = call.value
             return value if type(value) in PLAIN else substitute([ref], self._value_of)[0]
         raise call.error.with_traceback(None)
+
+    def _tentative_below(self, call: Call) -> list[Call]:
+        """Outcomes not journaled yet that the value of `call` follows from."""
+        found: list[Call] = []
+        stack = [call] if self._tentative else []
+        while stack:
+            below = stack.pop()
+            if below in self._tentative:
+                found.append(below)
+            elif below.ref.operation.is_derived:
+                stack.extend(self.calls.by_ref[ref] for ref in below.ref.dependencies)
+                if isinstance(below.ref.operation, Map) and below.ref.body is UNEXPANDED:
+                    stack.extend(below.children or ())
+        return found
 
     def _note_survived(self, maker: Call, number: int) -> None:
         """Journal the failures that `maker` had seen before it made its call `number`.
@@ -272,6 +298,8 @@ class Executor:
         for call in list(self.calls.by_id.values()) if self._tasks else ():
             if call.task is not None and not call.is_done:
                 self._cancel(call)
+        for task in self._tasks:
+            task.cancel()  # one whose call has failed may still run
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         if self._threads is not None:
@@ -283,7 +311,12 @@ class Executor:
         self._ready.clear()
         for call in list(self.calls.by_id.values()):
             is_prompt = isinstance(call.ref.operation, Prompt) and call.task is not None
-            if is_prompt and not call.is_done and call not in self.in_flight:
+            if (
+                is_prompt
+                and call.children is None
+                and not call.is_done
+                and call not in self.in_flight
+            ):
                 call.task.cancel()
         waiting = [call.task for call in self.in_flight]
         if waiting:
@@ -356,12 +389,9 @@ class Executor:
         if found is None:
             return False
         value, error, entry = found
-        if call.ref.scope is not None:
-            account = self.account(call.ref.scope)
-            while account.outer is not None:  # the root was charged with the whole journal
-                self.ledger.charge(account, entry.usage, entry.cost)
-                account = account.outer
+        self._charge_scopes(call, *self.journal.paid_below(call.id))
         if error is not None:
+            call.is_noted = True
             self._fail(call, error)
         else:
             call.usage, call.cost, call.duration_s = entry.usage, entry.cost, entry.duration_s
@@ -375,7 +405,23 @@ class Executor:
                     source="journal",
                 )
             self._set_finished(call, value)
+            if call.ref.operation.kind == "race":
+                self._cancel_losers(call)
         return True
+
+    def _identified(self, call: Call) -> None:
+        assert self.journal is not None
+        self.journal.check(call)
+        entry = self.journal.entry(call.id)
+        if entry is not None:
+            self._charge_scopes(call, entry.usage, entry.cost)
+
+    def _charge_scopes(self, call: Call, usage: Usage, cost: float) -> None:
+        if call.ref.scope is not None:
+            account = self.account(call.ref.scope)
+            while account.outer is not None:  # the root was charged with the whole journal
+                self.ledger.charge(account, usage, cost)
+                account = account.outer
 
     def _schedule(self) -> None:
         if self._ready and not self._is_scheduled:
@@ -579,13 +625,22 @@ class Executor:
                     member.dependents = []
                 member.dependents.append(race)
 
+    def _cancel_losers(self, race: Call) -> None:
+        for ref in race.ref.inputs:
+            loser = self.calls.by_ref[ref]
+            others = [d for d in loser.dependents or () if d is not race and not d.is_done]
+            if not loser.is_done and not others and not loser.awaiting:
+                self._cancel(loser)
+
     def _judge(self, race: Call, member: Call) -> None:
         """Let `member` win, or count it out; without a winner the race fails."""
         if race.unmet <= 0 or race.is_done:
             return
         accept = race.ref.arguments[1]
         try:
-            wins = member.state == "finished" and (accept is None or accept(member.value))
+            wins = member.state == "finished" and (
+                accept is None or accept(substitute(member.value, self._value_of))
+            )
         except Exception as exc:  # accept= is the user's function
             race.unmet = 0
             self._fail(race, step_error(race, exc))
@@ -594,10 +649,7 @@ class Executor:
         if wins:
             race.unmet = 0
             self._finish(race, member.value, raw=(inputs.index(member), member.value))
-            for loser in inputs:
-                others = [d for d in loser.dependents or () if d is not race and not d.is_done]
-                if not loser.is_done and not others and not loser.awaiting:
-                    self._cancel(loser)
+            self._cancel_losers(race)
             return
         race.unmet -= 1
         if race.unmet == 0:
@@ -623,8 +675,8 @@ class Executor:
         error: MotetError | None = None,
     ) -> None:
         """Journal `call`, then let those go on that wait for it."""
-        if call.is_done:
-            return
+        if call.is_done or (self.is_stopping and isinstance(call.ref.operation, (Program, Map))):
+            return  # what a program makes of an interruption is no value
         call.state = "running"
         if self.journal is None:
             if answer is None and not self.observers:
@@ -633,12 +685,20 @@ class Executor:
                 self._end(call, value, answer, error)
             return
 
+        if self._tentative and not call.ref.operation.is_derived:
+            for ref in call.ref.dependencies:
+                for found in self._tentative_below(self.calls.by_ref[ref]):
+                    self.journal.write(found, self._tentative.pop(found), on_committed=self._noted)
         if self._delivered:
-            maker = call.ref.branch.parent
-            while isinstance(maker, Ref):
-                maker = maker.branch.parent
-            if isinstance(maker, Call):
-                self._note_survived(maker, call.number)
+            inner = call
+            while True:
+                maker = inner.ref.branch.parent
+                while isinstance(maker, Ref):
+                    maker = maker.branch.parent
+                if not isinstance(maker, Call):
+                    break
+                self._note_survived(maker, inner.number)
+                inner = maker
             self._note_survived(call, len(self.calls.by_id))
 
         def on_committed(failure: StoreError | None) -> None:
@@ -685,6 +745,7 @@ class Executor:
         if answer is not None:
             call.usage, call.cost = answer.usage, answer.cost
         if error is not None:
+            call.is_noted = answer is not None  # its reply is journaled and fails again when read
             self._fail(call, error)
             return
         if self.observers:
@@ -757,6 +818,7 @@ class Executor:
 
     def _cancel(self, root: Call) -> None:
         """Cancel `root`, what it has made, and what only it waited for."""
+        orphans: list[tuple[Call, Call]] = []
         stack = [root]
         while stack:
             call = stack.pop()
@@ -777,7 +839,22 @@ class Executor:
                 is_held = call.ref.operation.kind != "race" and _is_held(ref)
                 if not below.is_done and not is_held and self._is_unwanted(below):
                     stack.append(below)
+            for above in call.dependents or ():
+                if not above.is_done and above not in stack:
+                    orphans.append((above, call))
             self._wake(call)
+        for above, call in orphans:
+            if above.is_done:
+                continue
+            if not above.ref.operation.tolerates_failures:
+                self._fail(above, call.error)
+            elif above.state == "waiting":
+                above.unmet -= 1
+                if above.unmet == 0:
+                    self._ready.append(above)
+            else:
+                self._judge(above, call)
+        self._schedule()
 
     def _expire(self, call: Call, account: Account) -> None:
         if call.is_done:
@@ -868,6 +945,13 @@ class Executor:
         )
 
     def send(self, event: Event) -> None:
+        token = BRANCH.set(_OUTSIDE)  # tasks that an observer starts are no branches
+        try:
+            self._send(event)
+        finally:
+            BRANCH.reset(token)
+
+    def _send(self, event: Event) -> None:
         for observer in self.observers:
             try:
                 observer.on_event(event)

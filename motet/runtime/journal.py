@@ -29,6 +29,7 @@ class Journal:
         self._entries: dict[str, CallRecord] = {}
         self._slots: dict[tuple[str | None, str], str] = {}
         self._artifacts: dict[str, bytes] = {}
+        self._below: dict[str, tuple[Usage, float]] = {}
         self._warned: set[str] = set()
         self.paid = Usage()
         """What earlier parts of the run have paid for."""
@@ -44,6 +45,22 @@ class Journal:
             self._slots[record.parent_id, record.slot] = record.call_id
             self.paid += record.usage
             self.paid_cost += record.cost
+
+        parents = {r.call_id: r.parent_id for r in records}
+        # A program that has not finished has no record; its calls name it all the same.
+        for record in records:
+            above = record.parent_id
+            while above is not None:
+                usage, cost = self._below.get(above, (Usage(), 0.0))
+                self._below[above] = (usage + record.usage, cost + record.cost)
+                above = parents.get(above)
+
+    def entry(self, call_id: str) -> CallRecord | None:
+        return self._entries.get(call_id)
+
+    def paid_below(self, call_id: str) -> tuple[Usage, float]:
+        """What the calls that a call made have paid for, and theirs."""
+        return self._below.get(call_id, (Usage(), 0.0))
 
     @property
     def is_empty(self) -> bool:

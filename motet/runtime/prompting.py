@@ -9,16 +9,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from motet.budget import Amount
-from motet.combinators import settled
 from motet.digest import digest_bytes
 from motet.engine import Capability, Completion, Engine, Reply, Request, Sampling, Usage
-from motet.errors import CapabilityError, ConfigError, EngineError, UnboundModelError
+from motet.errors import CapabilityError, ConfigError, EngineError, MotetError, UnboundModelError
 from motet.events import EngineCalled, EngineRetried, TextStreamed
 from motet.operations import required_capabilities
 from motet.outputs import element_type, fits
 from motet.prompts import Prompt, load_reply
 from motet.refs import BRANCH, SCOPE, Branch, Ref, Scope
-from motet.types import Chat, Message
+from motet.types import Chat, Message, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -313,7 +312,12 @@ async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: i
     BRANCH.set(Branch(run, call))
     SCOPE.set(call.ref.scope)
     try:
-        outcomes = await settled(ask_program(model, chat, n))
+        outcomes: list[Outcome[Any]] = []
+        for ref in ask_program(model, chat, n):
+            try:
+                outcomes.append(Outcome(await ref))
+            except MotetError as exc:
+                outcomes.append(Outcome(error=exc))
     finally:
         run.drop_children(call)
     values = [outcome.value for outcome in outcomes if outcome.is_success]

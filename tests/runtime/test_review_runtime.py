@@ -536,9 +536,9 @@ def test_a_call_whose_maker_was_cancelled_fails_those_that_use_it():
         loser = inner()
         while not leaked:
             await asyncio.sleep(0.001)
-        user = use(leaked[0])
+        reader = use(leaked[0])
         await motet.race(loser, fast())
-        return await user
+        return await reader
 
     assert asyncio.run(ends(motet.arun(whole(), store=None), 2))
 
