@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from motet.engine import Usage
 from motet.errors import BudgetExhaustedError, ConfigError
 
+_LOOK_AHEAD = 32
 LIMITS = ("max_tokens", "max_calls", "max_cost", "timeout_s")
 
 
@@ -129,7 +131,8 @@ class Ledger:
     def __init__(self, budget: Budget) -> None:
         self.root = Account(budget)
         self.root.start_clock()
-        self._waiting: dict[asyncio.Future[Reservation], tuple[Account, Amount]] = {}
+        self._waiting: dict[Account, deque[tuple[asyncio.Future[Reservation], Amount]]] = {}
+        self._is_woken = False
 
     async def reserve(self, account: Account, need: Amount) -> Reservation:
         """Reserve `need` in `account` and every account around it.
@@ -143,15 +146,13 @@ class Ledger:
         if granted is not None:
             return granted
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = (account, need)
+        self._waiting.setdefault(account, deque()).append((future, need))
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().refund()
             raise
-        finally:
-            self._waiting.pop(future, None)
 
     def _try(self, account: Account, need: Amount) -> Reservation | None:
         around: Account | None = account
@@ -177,17 +178,32 @@ class Ledger:
         return Reservation(self, account, need)
 
     def wake(self) -> None:
-        """Grant or refuse those who wait, in order."""
-        for future, (account, need) in list(self._waiting.items()):
-            if future.done():
-                continue
-            try:
-                granted = self._try(account, need)
-            except BudgetExhaustedError as exc:
-                future.set_exception(exc)
-                continue
-            if granted is not None:
-                future.set_result(granted)
+        """Grant or refuse those who wait, soon and once for all that was given back meanwhile."""
+        if self._waiting and not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        self._is_woken = False
+        for account, queue in list(self._waiting.items()):
+            passed: list[tuple[asyncio.Future[Reservation], Amount]] = []
+            # Smaller needs may pass larger ones, but not over any number of them.
+            while queue and len(passed) < _LOOK_AHEAD:
+                future, need = queue.popleft()
+                if future.done():
+                    continue
+                try:
+                    granted = self._try(account, need)
+                except BudgetExhaustedError as exc:
+                    future.set_exception(exc)
+                    continue
+                if granted is None:
+                    passed.append((future, need))
+                else:
+                    future.set_result(granted)
+            queue.extendleft(reversed(passed))
+            if not queue:
+                del self._waiting[account]
 
     @staticmethod
     def charge(account: Account, usage: Usage, cost: float) -> None:

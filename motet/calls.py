@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeAlias
 from motet.digest import encode
 from motet.engine import Usage
 from motet.errors import EdgeTypeError, ReplayMismatchError
+from motet.model import Model
 from motet.operations import FunctionOperation
 from motet.outputs import describe, element_type, fits
+from motet.prompts import Prompt, model_of
 from motet.refs import PLAIN, UNEXPANDED, Branch, Ref
 
 State: TypeAlias = Literal["waiting", "running", "finished", "failed", "cancelled"]
@@ -83,7 +85,9 @@ class Call:
 
     @property
     def slot(self) -> str:
-        """Place among its parent's calls."""
+        """Place among its parent's calls; its own id where it was made before, and has none."""
+        if self.ordinal < 0:
+            return self.id
         return f"{self.ref.branch.path}/{self.ordinal}"
 
     @property
@@ -112,11 +116,14 @@ def collecting_nothing() -> Iterator[None]:
 class Calls:
     """The calls of one run by ref, with their ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, default_model: Model | None = None) -> None:
+        self._default_model = default_model
         self.by_ref: dict[Ref[Any], Call] = {}
         self.by_id: dict[str, Call] = {}
         self._repeats: dict[str, int] = {}
         self._root_calls = 0
+        self.is_running = False
+        """Whether the root was named, so that others come as programs reach for them."""
         self.on_identified: Callable[[Call], None] | None = None
 
     def add(self, root: Ref[Any]) -> list[Call]:
@@ -156,6 +163,9 @@ class Calls:
             b"\0",
             _operation_identity(ref.operation),
         ]
+        if type(ref.operation) is Prompt and ref.operation.binding.model is None:
+            model = model_of(ref.operation, ref.scope, self._default_model)
+            out.append(b"\0" if model is None else model.identity.encode() + b"\0")
         for value in ref.arguments:
             encode(value, out, self._id_of)
         call_id = blake2b(b"".join(out), digest_size=16).hexdigest()
@@ -165,7 +175,8 @@ class Calls:
             call_id = blake2b(f"{call_id}+{again}".encode(), digest_size=16).hexdigest()
         ordinal = ref.ordinal
         if branch.live is None and branch.parent is None:
-            ordinal = self._root_calls
+            # Refs made outside that a running program reaches for come in any order.
+            ordinal = -1 if self.is_running else self._root_calls
             self._root_calls += 1
         call = Call(ref, call_id, parent, ordinal, len(self.by_id))
         self.by_ref[ref] = call
@@ -181,6 +192,8 @@ class Calls:
         return self.by_ref[parent] if type(parent) is Ref else parent
 
     def _id_of(self, ref: Ref[Any]) -> str:
+        if ref not in self.by_ref:  # a function among the arguments closes over it
+            self._add(ref)
         return self.by_ref[ref].id
 
 

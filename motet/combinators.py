@@ -60,11 +60,12 @@ class Race(Operation):
 
     def dump(self, ref: Ref[Any], value: Any) -> bytes:
         index, winner = value
-        return dump_value(Any, [index, json.loads(dump_value(ref.inputs[index].output, winner))])
+        written = dump_value(ref.inputs[index].output, winner).decode()
+        return json.dumps([index, written]).encode()
 
     def load(self, ref: Ref[Any], data: bytes) -> Any:
-        index, winner = json.loads(data)
-        return load_value(ref.inputs[index].output, json.dumps(winner).encode())
+        index, written = json.loads(data)
+        return load_value(ref.inputs[index].output, written.encode())
 
 
 class Settle(Operation):
@@ -111,7 +112,7 @@ class Settle(Operation):
                 entries.append({"error": describe_error(outcome.error)})
             else:
                 kind = member.output if isinstance(member, Ref) else Any
-                entries.append({"value": json.loads(dump_value(kind, outcome.value))})
+                entries.append({"value": dump_value(kind, outcome.value).decode()})
         return json.dumps(entries).encode()
 
     def load(self, ref: Ref[Any], data: bytes) -> Any:
@@ -121,7 +122,7 @@ class Settle(Operation):
                 outcomes.append(Outcome(error=restore_error(entry["error"])))
             else:
                 kind = member.output if isinstance(member, Ref) else Any
-                outcomes.append(Outcome(load_value(kind, json.dumps(entry["value"]).encode())))
+                outcomes.append(Outcome(load_value(kind, entry["value"].encode())))
         return self.value_of(ref, outcomes)
 
 

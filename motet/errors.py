@@ -36,7 +36,6 @@ MotetError
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -50,6 +49,9 @@ class MotetError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the dispatcher may send the same request again."""
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.args, vars(self))
 
 
 class ProgramError(MotetError):
@@ -246,19 +248,39 @@ def is_final(error: MotetError) -> bool:
 def describe_error(error: MotetError) -> dict[str, Any]:
     """Write `error` as JSON values: its class, message and plain fields."""
     plain = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float, type(None)))}
-    return {"type": type(error).__name__, "message": str(error), "fields": plain}
+    return {"type": _class_name(type(error)), "message": str(error), "fields": plain}
+
+
+def _class_name(cls: type[MotetError]) -> str:
+    return cls.__name__ if cls.__module__ == __name__ else f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _find_class(name: str) -> type[MotetError]:
+    """Find an error class among those that are loaded; nothing is imported by its name."""
+    classes: list[type[MotetError]] = [MotetError]
+    for cls in classes:
+        if _class_name(cls) == name:
+            return cls
+        classes.extend(cls.__subclasses__())
+    return MotetError
 
 
 def restore_error(described: Mapping[str, Any]) -> MotetError:
     """Rebuild an error that `describe_error` wrote; an unknown class becomes a `MotetError`."""
-    found = globals().get(str(described.get("type")), MotetError)
-    cls = found if isinstance(found, type) and issubclass(found, MotetError) else MotetError
-    error: MotetError = cls.__new__(cls)
-    builtins.Exception.__init__(error, described.get("message", ""))
+    cls = _find_class(str(described.get("type")))
+    fields: dict[str, Any] = {}
     for name in ("completion", "partial", "failures", "place", "retry_after_s"):
         code = getattr(cls.__init__, "__code__", None)
         if code is not None and name in code.co_varnames:
-            setattr(error, name, () if name == "failures" else None)
-    for name, value in dict(described.get("fields", {})).items():
-        setattr(error, name, value)
+            fields[name] = () if name == "failures" else None
+    fields.update(described.get("fields", {}))
+    return _rebuild(cls, (described.get("message", ""),), fields)
+
+
+def _rebuild(
+    cls: type[MotetError], arguments: tuple[Any, ...], fields: Mapping[str, Any]
+) -> MotetError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *arguments)
+    vars(error).update(fields)
     return error

@@ -234,7 +234,9 @@ def expanded(ref: Ref[Any], body: Callable[[tuple[Any, ...]], Any]) -> Ref[Any]:
         result = body(ref.arguments)
     except RecursionError:
         raise ProgramError(
-            f"{ref.operation.short_name} calls itself without end", place=ref.place
+            f"{ref.operation.short_name} nests deeper than Python allows; does it call itself "
+            "without end?",
+            place=ref.place,
         ) from None
     finally:
         BRANCH.reset(token)

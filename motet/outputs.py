@@ -11,6 +11,7 @@ import types
 import typing
 from typing import Any, Literal, get_args, get_origin
 
+from motet.digest import encode
 from motet.engine import Completion, Constraint
 from motet.errors import CutOffReplyError, EmptyReplyError, ParseError, RefusalError
 from motet.refs import PLAIN, Ref
@@ -145,29 +146,50 @@ def adapter(annotation: Any) -> Any:
 
 
 def dump_value(annotation: Any, value: Any) -> bytes:
-    """Write `value` as ASCII JSON.
+    """Write `value` as ASCII JSON, so that `load_value` gives an equal value of the same type.
+
+    Plain JSON that is not quite of its declared type, such as 3 where a float was declared, is
+    written as it is, behind a `=`.
 
     Raises:
         TypeError: The value would not come back as it is.
     """
-    if type(value) in PLAIN and type(value) is not bytes:
-        return json.dumps(value).encode()
+    kind = type(value)
+    if kind in PLAIN and kind is not bytes:
+        data = json.dumps(value).encode()
+        return data if annotation is kind or annotation is Any else _AS_IT_IS + data
     if annotation is Any or isinstance(annotation, typing.TypeVar):
         _check_json(value)
         return json.dumps(value).encode()
     try:
         plain = adapter(annotation).dump_python(value, mode="json", warnings="error")
         data = json.dumps(plain).encode()
-        adapter(annotation).validate_python(json.loads(data))
-    except TypeError:
-        raise
-    except Exception as exc:  # pydantic raises its own family, some of it not exported
-        raise TypeError(f"{value!r:.80} cannot be written as {describe(annotation)}") from exc
+        comes_back = _encoded(load_value(annotation, data)) == _encoded(value)
+    except Exception:  # pydantic raises its own family, some of it not exported
+        comes_back = False
+    if not comes_back:
+        try:
+            _check_json(value)
+        except TypeError as exc:
+            shown = f"{value!r:.80} cannot be written as {describe(annotation)}"
+            raise TypeError(shown) from exc
+        return _AS_IT_IS + json.dumps(value).encode()
     return data
+
+
+_AS_IT_IS = b"="
+
+
+def _encoded(value: Any) -> bytes:
+    out: list[bytes] = []
+    encode(value, out, lambda ref: ref.place)
+    return b"".join(out)
 
 
 def load_value(annotation: Any, data: bytes) -> Any:
     """Read what `dump_value` wrote."""
+    if data[:1] == _AS_IT_IS:
+        return json.loads(data[1:])
     value = json.loads(data)
     if annotation is Any or annotation is str or isinstance(annotation, typing.TypeVar):
         return value

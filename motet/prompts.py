@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from motet.digest import digest_bytes
 from motet.engine import Completion, Engine, Reply, Sampling
-from motet.errors import ConfigError, MotetError, OutcomeError, TemplateError
+from motet.errors import ConfigError, EngineError, MotetError, OutcomeError, TemplateError
 from motet.events import CallKind
 from motet.model import Model, settings_identity
 from motet.operations import Binding, FunctionOperation, Parameters, made, place_of
 from motet.outputs import Output, dump_value, load_value, plain_annotation
-from motet.refs import Ref
+from motet.refs import Ref, Scope
 from motet.templates import Template
 from motet.types import Chat, Message
 
@@ -146,7 +146,15 @@ class Prompt(FunctionOperation, Generic[R]):
         return tuple(turns)
 
     def read(self, reply: Reply) -> Any:
-        """Return the value of `reply`; an `OutcomeError` where it holds none."""
+        """Return the value of `reply`.
+
+        Raises:
+            OutcomeError: It holds none.
+            EngineError: It has another number of completions than were asked for.
+        """
+        asked = self.binding.samples or 1
+        if len(reply.completions) != asked:
+            raise EngineError(f"the engine gave {len(reply.completions)} completions for n={asked}")
         if self.binding.samples is None:
             return self.answer.parse(reply.completions[0])
         values: list[Any] = []
@@ -166,6 +174,17 @@ class Prompt(FunctionOperation, Generic[R]):
 
     def load(self, ref: Ref[Any], data: bytes) -> Any:
         return self.read(load_reply(data))
+
+
+def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) -> Model | None:
+    """The model that answers: the prompt's own, the nearest scope's, or the run's."""
+    if prompt.binding.model is not None:
+        return prompt.binding.model
+    while scope is not None:
+        if scope.model is not None:
+            return scope.model
+        scope = scope.outer
+    return default
 
 
 def dump_reply(reply: Reply) -> bytes:

@@ -439,7 +439,19 @@ def test_what_would_not_come_back_is_refused(value: Any) -> None:
         dump_value(Any, value)
 
 
-@pytest.mark.parametrize(("annotation", "value"), [(int, City(name="a")), (list[int], ["a"])])
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(float, 3), (list[float], [3, 2.5]), (list[int], ["a"]), (str, None)]
+)
+def test_plain_json_that_is_not_quite_of_its_type_comes_back_as_it_is(
+    annotation: Any, value: Any
+) -> None:
+    """A step that returns 3 for a float has returned 3, on resume too."""
+    loaded = load_value(annotation, dump_value(annotation, value))
+
+    assert repr(loaded) == repr(value)
+
+
+@pytest.mark.parametrize(("annotation", "value"), [(int, City(name="a")), (list[int], [{1}])])
 def test_a_value_of_another_type_than_annotated_is_refused(annotation: Any, value: Any) -> None:
     """A wrong annotation is found when the value is written, not when a resume reads it."""
     with pytest.raises(TypeError):

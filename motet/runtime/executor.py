@@ -36,7 +36,7 @@ from motet.events import (
     Observer,
 )
 from motet.operations import Program, Step
-from motet.prompts import Prompt
+from motet.prompts import Prompt, model_of
 from motet.refs import (
     BRANCH,
     PLAIN,
@@ -49,7 +49,7 @@ from motet.refs import (
     snapshot,
     substitute,
 )
-from motet.runtime.prompting import Answer, answer_prompt, check_prompt, model_of
+from motet.runtime.prompting import Answer, answer_prompt, check_prompt
 from motet.runtime.stepping import StepTimes
 from motet.types import Outcome
 
@@ -95,7 +95,7 @@ class Executor:
         self.ledger = Ledger(budget)
         self.usage = Usage()
         self.cost = 0.0
-        self.calls = Calls()
+        self.calls = Calls(model)
         self.is_stopping = False
         self.in_flight: set[Call] = set()
         """Prompts whose request is at an engine now."""
@@ -104,12 +104,14 @@ class Executor:
         self._max_concurrency = max_concurrency
         self._accounts: dict[Scope, Account] = {}
         self._ready: deque[Call] = deque()
+        self._verdicts: deque[tuple[Call, Call]] = deque()
+        """Races, and members that have ended: judged in turn, since races may nest deeply."""
         self._is_scheduled = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._step_times: dict[Step[Any], StepTimes] = {}
         self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
-        self._delivered: dict[Call, list[tuple[int, Call]]] = {}
+        self._delivered: dict[Call, deque[tuple[int, Call]]] = {}
         """Failures that running programs have seen, with the number of calls known by then."""
         self._tentative: dict[Call, list[Outcome[Any]]] = {}
         """Outcomes that are not journaled: some failed for what may pass."""
@@ -178,7 +180,7 @@ class Executor:
             seen = [call] if call.state == "failed" else self._tentative_below(call)
             if seen:
                 known = len(self.calls.by_id)
-                self._delivered.setdefault(parent, []).extend([(known, c) for c in seen])
+                self._delivered.setdefault(parent, deque()).extend([(known, c) for c in seen])
         if call.state == "finished":
             value = call.value
             return value if type(value) in PLAIN else substitute([ref], self._value_of)[0]
@@ -204,17 +206,15 @@ class Executor:
         That call is about to be journaled, so a resume must take the same way to it.
         """
         assert self.journal is not None
-        seen = self._delivered.get(maker, [])
-        for known, call in seen:
-            if known > number:
-                continue
+        seen = self._delivered.get(maker)
+        while seen and seen[0][0] <= number:
+            _, call = seen.popleft()
             if call in self._tentative:
                 outcomes = self._tentative.pop(call)
                 self.journal.write(call, outcomes, on_committed=self._noted)
             elif call.state == "failed" and not call.is_noted:
                 call.is_noted = True
                 self.journal.write(call, None, on_committed=self._noted, error=call.error)
-        self._delivered[maker] = [(known, call) for known, call in seen if known > number]
 
     def drop_children(self, maker: Call) -> None:
         """Cancel the calls that `maker` made and that nothing waits for."""
@@ -276,6 +276,7 @@ class Executor:
         await self._check_prompts(new)
         set_heights(reversed(new), self.calls.by_ref)
         self._root = self.calls.by_ref[root]
+        self.calls.is_running = True
         return self._root
 
     async def execute(self, root: Call) -> Any:
@@ -424,7 +425,7 @@ class Executor:
                 account = account.outer
 
     def _schedule(self) -> None:
-        if self._ready and not self._is_scheduled:
+        if (self._ready or self._verdicts) and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._run_ready, context=self._context)
 
@@ -433,6 +434,9 @@ class Executor:
         ready = self._ready
         if self.is_stopping:
             ready.clear()
+            self._verdicts.clear()
+        while self._verdicts:
+            self._judge(*self._verdicts.popleft())
         until = time.perf_counter() + _SLICE_S
         count = 0
         while ready:
@@ -440,6 +444,8 @@ class Executor:
             if call.state == "waiting":
                 self._start(call)
             count += 1
+            while self._verdicts:
+                self._judge(*self._verdicts.popleft())
             if not count & 31 and time.perf_counter() > until:
                 self._schedule()
                 return
@@ -619,7 +625,7 @@ class Executor:
         race.started_s = time.monotonic()
         for member in members:
             if member.is_done:
-                self._judge(race, member)
+                self._verdicts.append((race, member))
             else:
                 if member.dependents is None:
                     member.dependents = []
@@ -726,7 +732,7 @@ class Executor:
             source=answer.source,
             model=answer.model,
             request=answer.request,
-            is_cacheable=answer.source == "engine",
+            is_cacheable=answer.source == "engine" and error is None,
             finish_reason=finish,
         )
 
@@ -771,7 +777,7 @@ class Executor:
                     if above.unmet == 0:
                         self._ready.append(above)
                 elif above.state == "running":
-                    self._judge(above, call)
+                    self._verdicts.append((above, call))
             self._schedule()
         self._wake(call)
 
@@ -797,7 +803,7 @@ class Executor:
                 self.emit(CallFailed, call, error_type=type(error).__name__, message=str(error))
             for ref in call.ref.dependencies:
                 below = self.calls.by_ref[ref]
-                if not below.is_done and not _is_held(ref) and self._is_unwanted(below):
+                if not below.is_done and not self._is_held(ref) and self._is_unwanted(below):
                     self._cancel(below)
             for above in call.dependents or ():
                 if above.is_done:
@@ -809,9 +815,17 @@ class Executor:
                     if above.unmet == 0:
                         self._ready.append(above)
                 else:
-                    self._judge(above, call)
+                    self._verdicts.append((above, call))
             self._wake(call)
         self._schedule()
+
+    def _is_held(self, ref: Ref[Any]) -> bool:
+        """Whether a running program made this call, or may reach for it, so may await it yet."""
+        maker = ref.branch.parent
+        if maker is None and self._root is not None:
+            root = self._root.ref
+            return isinstance(root.operation, (Program, Map)) and root.body is UNEXPANDED
+        return isinstance(maker, Call) and not maker.is_done
 
     def _is_unwanted(self, call: Call) -> bool:
         return not call.awaiting and all(d.is_done for d in call.dependents or ())
@@ -836,7 +850,7 @@ class Executor:
             for ref in call.ref.dependencies:
                 below = self.calls.by_ref[ref]
                 # A race aborts its members; others stay while the program may still await them.
-                is_held = call.ref.operation.kind != "race" and _is_held(ref)
+                is_held = call.ref.operation.kind != "race" and self._is_held(ref)
                 if not below.is_done and not is_held and self._is_unwanted(below):
                     stack.append(below)
             for above in call.dependents or ():
@@ -853,7 +867,7 @@ class Executor:
                 if above.unmet == 0:
                     self._ready.append(above)
             else:
-                self._judge(above, call)
+                self._verdicts.append((above, call))
         self._schedule()
 
     def _expire(self, call: Call, account: Account) -> None:
@@ -966,12 +980,6 @@ class Executor:
             model = found.label if found is not None else None
         inputs = tuple([self.calls.by_ref[r].id for r in ref.dependencies])
         self.emit(CallCreated, call, kind=ref.operation.kind, inputs=inputs, model=model)
-
-
-def _is_held(ref: Ref[Any]) -> bool:
-    """Whether a running program made this call, so that it may still await it."""
-    maker = ref.branch.parent
-    return isinstance(maker, Call) and not maker.is_done
 
 
 def step_error(call: Call, exc: BaseException) -> StepError:

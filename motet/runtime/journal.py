@@ -26,6 +26,8 @@ class Journal:
     def __init__(self, store: Store, record: RunRecord) -> None:
         self.store = store
         self.record = record
+        self.manifest: dict[str, Any] = record.manifest
+        """Kept with the record from the next `save` on."""
         self._entries: dict[str, CallRecord] = {}
         self._slots: dict[tuple[str | None, str], str] = {}
         self._artifacts: dict[str, bytes] = {}
@@ -129,31 +131,30 @@ class Journal:
         now = time.time()
         took = time.monotonic() - call.started_s if call.started_s else 0.0
         by_ref = call.ref.dependencies
-        self.store.append(
-            CallRecord(
-                run_id=self.record.run_id,
-                call_id=call.id,
-                parent_id=call.parent.id if call.parent is not None else None,
-                slot=call.slot,
-                operation=operation.name,
-                kind=operation.kind,
-                status="finished" if error is None else "failed",
-                value_digest=digest,
-                request_digest=request[0] if request is not None else None,
-                source=source,
-                model=model,
-                usage=usage,
-                cost=cost,
-                started_at=now - took,
-                duration_s=took,
-                inputs=self._input_ids(by_ref),
-                error=None if error is None else describe_error(error),
-                finish_reason=finish_reason,
-            ),
-            artifacts,
-            cache=cache,
-            on_committed=on_committed,
+        record = CallRecord(
+            run_id=self.record.run_id,
+            call_id=call.id,
+            parent_id=call.parent.id if call.parent is not None else None,
+            slot=call.slot,
+            operation=operation.name,
+            kind=operation.kind,
+            status="finished" if error is None else "failed",
+            value_digest=digest,
+            request_digest=request[0] if request is not None else None,
+            source=source,
+            model=model,
+            usage=usage,
+            cost=cost,
+            started_at=now - took,
+            duration_s=took,
+            inputs=self._input_ids(by_ref),
+            error=None if error is None else describe_error(error),
+            finish_reason=finish_reason,
         )
+        try:
+            self.store.append(record, artifacts, cache=cache, on_committed=on_committed)
+        except StoreError as exc:  # it was closed meanwhile
+            on_committed(exc)
 
     input_id: Callable[[Any], str]
     """Set by the executor: the id of a ref's call."""

@@ -13,10 +13,10 @@ from motet.errors import MotetError, TemplateError, UnboundInputError
 from motet.graph import Graph, GraphNode
 from motet.model import Model
 from motet.operations import Program
-from motet.prompts import Prompt
+from motet.prompts import Prompt, model_of
 from motet.refs import BRANCH, UNEXPANDED, Branch, Ref, substitute
 from motet.runtime.engines import find_factory
-from motet.runtime.prompting import ask_program, check_prompt, cost_of, model_of
+from motet.runtime.prompting import ask_program, check_prompt, cost_of
 from motet.types import Message
 
 _CHARACTERS_PER_TOKEN = 4
@@ -35,7 +35,7 @@ def plan(ref: Ref[Any], *, model: Model | str | None = None) -> Graph:
     if not isinstance(ref, Ref):
         raise UnboundInputError(f"plan takes a ref, not {type(ref).__name__}")
     default = Model(model) if isinstance(model, str) else model
-    calls = Calls()
+    calls = Calls(default)
     new = deque(calls.add(ref))
     problems: list[MotetError] = []
     while new:

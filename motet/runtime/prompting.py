@@ -14,9 +14,9 @@ from motet.engine import Capability, Completion, Engine, Reply, Request, Samplin
 from motet.errors import CapabilityError, ConfigError, EngineError, MotetError, UnboundModelError
 from motet.events import EngineCalled, EngineRetried, TextStreamed
 from motet.operations import required_capabilities
-from motet.outputs import element_type, fits
-from motet.prompts import Prompt, load_reply
-from motet.refs import BRANCH, SCOPE, Branch, Ref, Scope
+from motet.outputs import dump_value, element_type, fits
+from motet.prompts import Prompt, load_reply, model_of
+from motet.refs import BRANCH, SCOPE, Branch, Ref
 from motet.types import Chat, Message, Outcome
 
 if TYPE_CHECKING:
@@ -43,17 +43,6 @@ class Answer:
     """What was paid now."""
     cost: float = 0.0
     request: tuple[str, bytes] | None = None
-
-
-def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) -> Model | None:
-    """The model that answers: the prompt's own, the nearest scope's, or the run's."""
-    if prompt.binding.model is not None:
-        return prompt.binding.model
-    while scope is not None:
-        if scope.model is not None:
-            return scope.model
-        scope = scope.outer
-    return default
 
 
 def check_prompt(
@@ -249,10 +238,6 @@ async def _ask_engine(
     reservation.settle(usage, cost)
     run.usage += usage
     run.cost += cost
-    if len(reply.completions) != request.n:
-        raise EngineError(
-            f"{dispatcher.engine.url} gave {len(reply.completions)} completions for n={request.n}"
-        )
     return Answer(
         reply=reply, source="engine", model=model.label, usage=usage, cost=cost, request=key
     )
@@ -320,10 +305,10 @@ async def _ask_program(run: Executor, call: Call, model: Model, chat: Chat, n: i
                 outcomes.append(Outcome(error=exc))
     finally:
         run.drop_children(call)
-    values = [outcome.value for outcome in outcomes if outcome.is_success]
-    if not values:
+    if not any(outcome.is_success for outcome in outcomes):
         raise outcomes[0].error or AssertionError("n is at least 1")
-    completions = tuple(_as_completion(value) for value in values)
+    failed = Completion("", finish_reason="abort")
+    completions = tuple(_as_completion(o.value) if o.is_success else failed for o in outcomes)
     return Answer(reply=Reply(completions, Usage(), model.label), source="local", model=model.label)
 
 
@@ -349,6 +334,9 @@ def _as_completion(value: Any) -> Completion:
         return Completion(value)
     if hasattr(value, "model_dump_json"):
         return Completion(value.model_dump_json())
-    if isinstance(value, (bool, int, float, list, dict)):
-        return Completion(json.dumps(value))
-    return Completion(str(value))
+    if value is None:
+        return Completion("")
+    try:
+        return Completion(dump_value(type(value), value).decode())
+    except TypeError:
+        return Completion(str(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import platform
 import secrets
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from motet.budget import LIMITS, Budget, remaining
 from motet.engine import Usage
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from motet.store import Store
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 DEFAULT_STORE = "default"
 """Stands for a SQLite file in the user's data folder."""
 _PATIENCE_S = 30.0
@@ -347,7 +349,11 @@ async def _open_journal(
         raise ReplayMismatchError(
             f"run {found.run_id} has seed {kept.get('seed', 0)}; it cannot go on with seed {seed}"
         )
-    return journal, budget or Budget(**(kept.get("budget") or {})), int(kept.get("seed", 0))
+    if budget is None:
+        budget = Budget(**(kept.get("budget") or {}))
+    else:
+        journal.manifest = {**kept, "budget": asdict(budget)}
+    return journal, budget, int(kept.get("seed", 0))
 
 
 async def _execute(
@@ -364,7 +370,9 @@ async def _execute(
                         f"run {journal.record.run_id} was of another program or other inputs than "
                         f"{ref.operation.short_name} now (at {ref.place})"
                     )
-                await journal.save(status="running", root_id=root.id, error=None)
+                await journal.save(
+                    status="running", root_id=root.id, error=None, manifest=journal.manifest
+                )
             executor.send(
                 RunStarted(
                     run_id=executor.run_id,
@@ -373,21 +381,25 @@ async def _execute(
                     is_resumed=is_resumed,
                 )
             )
+            status: Literal["finished", "failed", "cancelled"] = "cancelled"
+            error: MotetError | None = None
             try:
                 value = await executor.execute(root)
+                status = "finished"
             except asyncio.CancelledError:
                 await executor.drain(patience_s)
-                await executor.close()
-                await _end(executor, "cancelled", began, None)
                 raise
             except MotetError as exc:
-                await executor.close()
-                await _end(executor, "failed", began, exc)
-                raise _failure(executor, exc) from exc
-            await executor.close()
-            await _end(executor, "finished", began, None)
+                status, error = "failed", exc
+            finally:
+                try:
+                    await executor.close()
+                finally:
+                    await _end(executor, status, began, error)
         finally:
             await executor.close()
+    if error is not None:
+        raise _failure(executor, error) from error
     return Result(
         value=value,
         run_id=executor.run_id,
@@ -411,9 +423,9 @@ async def _end(executor: Executor, status: Any, began: float, error: MotetError 
                 calls=executor.usage.calls,
                 error=describe_error(error) if error is not None else None,
             )
-        except StoreError:
-            if status == "finished":
-                raise
+        except StoreError as exc:
+            # Every call is in the journal, so the run can be resumed to this end.
+            _log.warning("the end of run %s is not recorded: %s", executor.run_id, exc)
     executor.send(
         RunFinished(
             run_id=executor.run_id,
