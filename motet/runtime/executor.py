@@ -7,7 +7,6 @@ import inspect
 import logging
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from motet.errors import (
     CallCancelledError,
     MotetError,
     ReplayMismatchError,
-    StepError,
     StoreError,
     TooFewSurvivorsError,
     UnboundInputError,
@@ -28,11 +26,9 @@ from motet.errors import (
 from motet.events import (
     CallCancelled,
     CallCreated,
-    CallEvent,
     CallFailed,
     CallFinished,
     CallStarted,
-    Event,
     Observer,
 )
 from motet.operations import Program, Step
@@ -49,8 +45,11 @@ from motet.refs import (
     snapshot,
     substitute,
 )
+from motet.runtime.accounts import Accounts
 from motet.runtime.prompting import Answer, answer_prompt, check_prompt
-from motet.runtime.stepping import StepTimes
+from motet.runtime.sending import EventSender
+from motet.runtime.stepping import StepRunner, step_error
+from motet.runtime.unsettled import Unsettled
 from motet.types import Outcome
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
     from motet.runtime.journal import Journal
 
 _log = logging.getLogger(__name__)
-_OUTSIDE = Branch(None, None)
 _SLICE_S = 0.005
 """Longest time that ready calls run before the event loop gets its turn."""
 
@@ -90,9 +88,10 @@ class Executor:
         self.default_model = model
         self.journal = journal
         self.is_cached = is_cached
-        self.observers = tuple(observers)
+        self.events = EventSender(run_id, observers)
         self.is_streaming = is_streaming
         self.ledger = Ledger(budget)
+        self.accounts = Accounts(self.ledger, seed)
         self.usage = Usage()
         self.cost = 0.0
         self.calls = Calls(model)
@@ -102,25 +101,21 @@ class Executor:
         self._root: Call | None = None
         self._engines = engines
         self._max_concurrency = max_concurrency
-        self._accounts: dict[Scope, Account] = {}
         self._ready: deque[Call] = deque()
         self._verdicts: deque[tuple[Call, Call]] = deque()
         """Races, and members that have ended: judged in turn, since races may nest deeply."""
         self._is_scheduled = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._threads: ThreadPoolExecutor | None = None
-        self._step_times: dict[Step[Any], StepTimes] = {}
+        self._steps = StepRunner()
         self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
-        self._delivered: dict[Call, deque[tuple[int, Call]]] = {}
-        """Failures that running programs have seen, with the number of calls known by then."""
-        self._tentative: dict[Call, list[Outcome[Any]]] = {}
-        """Outcomes that are not journaled: some failed for what may pass."""
+        self._unsettled: Unsettled | None = None
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._context.run(BRANCH.set, Branch(None, None))
         self._context.run(SCOPE.set, None)
         self._context.run(RUN.set, self)
         if journal is not None:
+            self._unsettled = Unsettled(journal, self.calls, self._noted)
             journal.input_id = lambda ref: self.calls.by_ref[ref].id
             self.calls.on_identified = self._identified
             self.usage, self.cost = journal.paid, journal.paid_cost
@@ -176,45 +171,12 @@ class Executor:
                 if not call.is_done:
                     call.awaiting.remove(future)
         parent = BRANCH.get().parent
-        if self.journal is not None and isinstance(parent, Call):
-            seen = [call] if call.state == "failed" else self._tentative_below(call)
-            if seen:
-                known = len(self.calls.by_id)
-                self._delivered.setdefault(parent, deque()).extend([(known, c) for c in seen])
+        if self._unsettled is not None and isinstance(parent, Call):
+            self._unsettled.deliver(call, parent)
         if call.state == "finished":
             value = call.value
             return value if type(value) in PLAIN else substitute([ref], self._value_of)[0]
         raise call.error.with_traceback(None)
-
-    def _tentative_below(self, call: Call) -> list[Call]:
-        """Outcomes not journaled yet that the value of `call` follows from."""
-        found: list[Call] = []
-        stack = [call] if self._tentative else []
-        while stack:
-            below = stack.pop()
-            if below in self._tentative:
-                found.append(below)
-            elif below.ref.operation.is_derived:
-                stack.extend(self.calls.by_ref[ref] for ref in below.ref.dependencies)
-                if isinstance(below.ref.operation, Map) and below.ref.body is UNEXPANDED:
-                    stack.extend(below.children or ())
-        return found
-
-    def _note_survived(self, maker: Call, number: int) -> None:
-        """Journal the failures that `maker` had seen before it made its call `number`.
-
-        That call is about to be journaled, so a resume must take the same way to it.
-        """
-        assert self.journal is not None
-        seen = self._delivered.get(maker)
-        while seen and seen[0][0] <= number:
-            _, call = seen.popleft()
-            if call in self._tentative:
-                outcomes = self._tentative.pop(call)
-                self.journal.write(call, outcomes, on_committed=self._noted)
-            elif call.state == "failed" and not call.is_noted:
-                call.is_noted = True
-                self.journal.write(call, None, on_committed=self._noted, error=call.error)
 
     def drop_children(self, maker: Call) -> None:
         """Cancel the calls that `maker` made and that nothing waits for."""
@@ -222,32 +184,7 @@ class Executor:
             if not child.is_done and self._is_unwanted(child):
                 self._cancel(child)
 
-    # ---- budgets, seeds, engines ---------------------------------------------------------------
-
-    def account(self, scope: Scope | None) -> Account:
-        """The account that a call made in `scope` draws on; its clock runs from now on."""
-        if scope is None:
-            return self.ledger.root
-        found = self._accounts.get(scope)
-        if found is None:
-            found = self._accounts[scope] = Account(scope, self.account(scope.outer))
-            found.start_clock()
-        return found
-
-    def seed_of(self, scope: Scope | None) -> int:
-        while scope is not None:
-            if scope.seed is not None:
-                return scope.seed
-            scope = scope.outer
-        return self.seed
-
-    def is_priced(self, scope: Scope | None) -> bool:
-        """Whether a limit of cost holds in `scope`."""
-        while scope is not None:
-            if scope.max_cost is not None:
-                return True
-            scope = scope.outer
-        return self.ledger.root.limits.max_cost is not None
+    # ---- engines -------------------------------------------------------------------------------
 
     def sampling_of(self, prompt: Prompt[Any], model: Model) -> Sampling:
         """Settings of `prompt` on `model`, seed apart; worked out once for each binding."""
@@ -303,8 +240,7 @@ class Executor:
             task.cancel()  # one whose call has failed may still run
         while self._tasks:
             await asyncio.wait(list(self._tasks))
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._steps.close()
 
     async def drain(self, patience_s: float) -> None:
         """Start nothing new; wait for the requests in flight, for `patience_s` at most."""
@@ -335,7 +271,7 @@ class Executor:
             if key in seen:
                 continue
             seen.add(key)
-            check_prompt(ref, model, None, priced=self.is_priced(ref.scope))
+            check_prompt(ref, model, None, priced=self.accounts.is_priced(ref.scope))
             if model is not None and model.program is None:
                 dispatcher = await self.dispatcher(model)
                 check_prompt(ref, model, dispatcher.engine, priced=False)
@@ -356,8 +292,8 @@ class Executor:
             if call.is_needed:
                 continue
             call.is_needed = True
-            if self.observers:
-                self._emit_created(call)
+            if self.events.is_heard:
+                self._tell_created(call)
             if self.journal is not None and self._recall(call):
                 continue
             if call.ref.operation.kind == "race":
@@ -390,14 +326,14 @@ class Executor:
         if found is None:
             return False
         value, error, entry = found
-        self._charge_scopes(call, *self.journal.paid_below(call.id))
+        self.accounts.charge_scopes(call.ref.scope, *self.journal.paid_below(call.id))
         if error is not None:
             call.is_noted = True
             self._fail(call, error)
         else:
             call.usage, call.cost, call.duration_s = entry.usage, entry.cost, entry.duration_s
-            if self.observers:
-                self.emit(
+            if self.events.is_heard:
+                self.events.tell(
                     CallFinished,
                     call,
                     usage=entry.usage,
@@ -415,14 +351,16 @@ class Executor:
         self.journal.check(call)
         entry = self.journal.entry(call.id)
         if entry is not None:
-            self._charge_scopes(call, entry.usage, entry.cost)
+            self.accounts.charge_scopes(call.ref.scope, entry.usage, entry.cost)
 
-    def _charge_scopes(self, call: Call, usage: Usage, cost: float) -> None:
-        if call.ref.scope is not None:
-            account = self.account(call.ref.scope)
-            while account.outer is not None:  # the root was charged with the whole journal
-                self.ledger.charge(account, usage, cost)
-                account = account.outer
+    def _tell_created(self, call: Call) -> None:
+        ref = call.ref
+        model = None
+        if isinstance(ref.operation, Prompt):
+            found = model_of(ref.operation, ref.scope, self.default_model)
+            model = found.label if found is not None else None
+        inputs = tuple([self.calls.by_ref[r].id for r in ref.dependencies])
+        self.events.tell(CallCreated, call, kind=ref.operation.kind, inputs=inputs, model=model)
 
     def _schedule(self) -> None:
         if (self._ready or self._verdicts) and not self._is_scheduled:
@@ -453,9 +391,9 @@ class Executor:
     def _start(self, call: Call) -> None:
         ref = call.ref
         operation = ref.operation
-        if self.observers:
+        if self.events.is_heard:
             call.started_s = time.monotonic()
-            self.emit(CallStarted, call)
+            self.events.tell(CallStarted, call)
         elif self.journal is not None:
             call.started_s = time.monotonic()
         try:
@@ -494,27 +432,10 @@ class Executor:
         if operation.is_async:
             self._spawn(call, self._run_async_step, operation, values)
             return
-        times = self._step_times.get(operation)
-        if times is None:
-            times = self._step_times[operation] = StepTimes()
-        if not times.is_quick:
-            self._spawn(call, self._run_in_thread, operation, values, times)
-            return
-        began = time.perf_counter()
-        scope = call.ref.scope
-        try:
-            if scope is None:
-                value = operation.parameters.invoke(values)
-            else:
-                token = SCOPE.set(scope)
-                try:
-                    value = operation.parameters.invoke(values)
-                finally:
-                    SCOPE.reset(token)
-        except asyncio.CancelledError as exc:  # a user's, since nobody cancels a sync step
-            raise step_error(call, exc) from exc
-        times.add(time.perf_counter() - began)
-        self._finish_step(call, value)
+        if self._steps.is_quick(operation):
+            self._finish_step(call, self._steps.run_here(call, operation, values))
+        else:
+            self._spawn(call, self._run_in_thread, operation, values)
 
     async def _run_async_step(
         self, call: Call, operation: Step[Any], values: tuple[Any, ...]
@@ -523,23 +444,9 @@ class Executor:
         self._finish_step(call, await operation.parameters.invoke(values))
 
     async def _run_in_thread(
-        self, call: Call, operation: Step[Any], values: tuple[Any, ...], times: StepTimes
+        self, call: Call, operation: Step[Any], values: tuple[Any, ...]
     ) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(64, thread_name_prefix="motet-step")
-        SCOPE.set(call.ref.scope)
-        context = copy_context()
-
-        def work() -> Any:
-            began = time.perf_counter()
-            try:
-                return context.run(operation.parameters.invoke, values)
-            except (StopIteration, asyncio.CancelledError) as exc:
-                raise step_error(call, exc) from exc  # a future cannot carry these
-            finally:
-                times.add(time.perf_counter() - began)
-
-        self._finish_step(call, await self._loop.run_in_executor(self._threads, work))
+        self._finish_step(call, await self._steps.run_in_thread(call, operation, values))
 
     def _finish_step(self, call: Call, value: Any) -> None:
         if type(value) not in PLAIN and (type(value) is Ref or inspect.isawaitable(value)):
@@ -582,7 +489,8 @@ class Executor:
                 await self.result(ref)
             value = substitute(result, self._value_of)
         finally:
-            self._delivered.pop(call, None)
+            if self._unsettled is not None:
+                self._unsettled.forget(call)
             self.drop_children(call)
         self._finish(call, value)
 
@@ -603,9 +511,8 @@ class Executor:
             except TooFewSurvivorsError as exc:
                 self._fail(call, exc)
             else:
-                if self.journal is not None and not all(o.is_final for o in outcomes):
-                    # A resume may do better, so long as nothing was built on this.
-                    self._tentative[call] = outcomes
+                if self._unsettled is not None and not all(o.is_final for o in outcomes):
+                    self._unsettled.keep(call, outcomes)
                     self._end(call, value, None, None)
                 else:
                     self._finish(call, value, raw=outcomes)
@@ -685,27 +592,14 @@ class Executor:
             return  # what a program makes of an interruption is no value
         call.state = "running"
         if self.journal is None:
-            if answer is None and not self.observers:
+            if answer is None and not self.events.is_heard:
                 self._set_finished(call, value)
             else:
                 self._end(call, value, answer, error)
             return
 
-        if self._tentative and not call.ref.operation.is_derived:
-            for ref in call.ref.dependencies:
-                for found in self._tentative_below(self.calls.by_ref[ref]):
-                    self.journal.write(found, self._tentative.pop(found), on_committed=self._noted)
-        if self._delivered:
-            inner = call
-            while True:
-                maker = inner.ref.branch.parent
-                while isinstance(maker, Ref):
-                    maker = maker.branch.parent
-                if not isinstance(maker, Call):
-                    break
-                self._note_survived(maker, inner.number)
-                inner = maker
-            self._note_survived(call, len(self.calls.by_id))
+        if self._unsettled is not None:
+            self._unsettled.write_before(call)
 
         def on_committed(failure: StoreError | None) -> None:
             if failure is not None:
@@ -754,8 +648,8 @@ class Executor:
             call.is_noted = answer is not None  # its reply is journaled and fails again when read
             self._fail(call, error)
             return
-        if self.observers:
-            self.emit(
+        if self.events.is_heard:
+            self.events.tell(
                 CallFinished,
                 call,
                 usage=answer.usage if answer else Usage(),
@@ -799,8 +693,10 @@ class Executor:
             call.error = error
             if call.children:
                 self.drop_children(call)
-            if self.observers:
-                self.emit(CallFailed, call, error_type=type(error).__name__, message=str(error))
+            if self.events.is_heard:
+                self.events.tell(
+                    CallFailed, call, error_type=type(error).__name__, message=str(error)
+                )
             for ref in call.ref.dependencies:
                 below = self.calls.by_ref[ref]
                 if not below.is_done and not self._is_held(ref) and self._is_unwanted(below):
@@ -844,8 +740,8 @@ class Executor:
             )
             if call.task is not None:
                 call.task.cancel()
-            if self.observers:
-                self.emit(CallCancelled, call)
+            if self.events.is_heard:
+                self.events.tell(CallCancelled, call)
             stack.extend(call.children or ())
             for ref in call.ref.dependencies:
                 below = self.calls.by_ref[ref]
@@ -930,64 +826,8 @@ class Executor:
                 timer.cancel()
 
     def _limit_time(self, call: Call, scope: Scope) -> asyncio.TimerHandle | None:
-        account: Account | None = self.account(scope)
-        nearest: Account | None = None
-        while account is not None and account is not self.ledger.root:
-            if account.deadline is not None and (
-                nearest is None or account.deadline < (nearest.deadline or 0.0)
-            ):
-                nearest = account
-            account = account.outer
+        nearest = self.accounts.nearest_deadline(scope)
         if nearest is None or nearest.deadline is None:
             return None
         delay = max(0.0, nearest.deadline - time.monotonic())
         return self._loop.call_later(delay, self._expire, call, nearest)
-
-    # ---- events --------------------------------------------------------------------------------
-
-    def emit(self, event: type[CallEvent], call: Call, /, **fields: Any) -> None:
-        """Send an event about `call` to every observer; an observer's failure is only logged."""
-        self.send(
-            event(
-                run_id=self.run_id,
-                time_s=time.monotonic(),
-                call_id=call.id,
-                parent_id=call.parent.id if call.parent is not None else None,
-                operation=call.ref.operation.name,
-                **fields,
-            )
-        )
-
-    def send(self, event: Event) -> None:
-        token = BRANCH.set(_OUTSIDE)  # tasks that an observer starts are no branches
-        try:
-            self._send(event)
-        finally:
-            BRANCH.reset(token)
-
-    def _send(self, event: Event) -> None:
-        for observer in self.observers:
-            try:
-                observer.on_event(event)
-            except Exception:
-                _log.exception("observer %r failed on %s", observer, type(event).__name__)
-
-    def _emit_created(self, call: Call) -> None:
-        ref = call.ref
-        model = None
-        if isinstance(ref.operation, Prompt):
-            found = model_of(ref.operation, ref.scope, self.default_model)
-            model = found.label if found is not None else None
-        inputs = tuple([self.calls.by_ref[r].id for r in ref.dependencies])
-        self.emit(CallCreated, call, kind=ref.operation.kind, inputs=inputs, model=model)
-
-
-def step_error(call: Call, exc: BaseException) -> StepError:
-    """Wrap what a user's function raised."""
-    error = StepError(
-        f"{call.ref.operation.short_name} raised {type(exc).__name__}: {exc} "
-        f"(called at {call.ref.place})",
-        error_type=f"{type(exc).__module__}.{type(exc).__qualname__}",
-    )
-    error.__cause__ = exc
-    return error

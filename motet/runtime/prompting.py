@@ -168,7 +168,7 @@ async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
         return await _ask_program(run, call, model, chat, prompt.binding.samples or 1)
     dispatcher = await run.dispatcher(model)
     engine = dispatcher.engine
-    check_prompt(ref, model, engine, priced=run.is_priced(ref.scope))
+    check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
     if chat and chat[-1].role == "assistant":
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
@@ -194,7 +194,7 @@ def _request(
     binding = prompt.binding
     sampling = run.sampling_of(prompt, model)
     if sampling.seed is None and not is_greedy(sampling):
-        sampling = with_seed(sampling, derive_seed(run.seed_of(call.ref.scope), call.id))
+        sampling = with_seed(sampling, derive_seed(run.accounts.seed_of(call.ref.scope), call.id))
     constraint = prompt.answer.constraint
     if constraint is not None and Capability.GRAMMAR not in engine.capabilities:
         constraint = None
@@ -216,7 +216,7 @@ async def _ask_engine(
     request: Request,
     key: tuple[str, bytes] | None,
 ) -> Answer:
-    account = run.account(call.ref.scope)
+    account = run.accounts.of(call.ref.scope)
     need = await _need(account, model, dispatcher.engine, request)
     reservation = await run.ledger.reserve(account, need)
     try:
@@ -268,18 +268,18 @@ def _callbacks(
 ]:
     def on_attempt(attempt: int) -> None:
         run.in_flight.add(call)
-        if run.observers:
-            run.emit(EngineCalled, call, model=model.label, attempt=attempt)
+        if run.events.is_heard:
+            run.events.tell(EngineCalled, call, model=model.label, attempt=attempt)
 
     def on_retry(attempt: int, error: EngineError, wait_s: float) -> None:
         run.in_flight.discard(call)
-        if run.observers:
-            run.emit(EngineRetried, call, attempt=attempt, error=str(error), wait_s=wait_s)
+        if run.events.is_heard:
+            run.events.tell(EngineRetried, call, attempt=attempt, error=str(error), wait_s=wait_s)
 
     def on_delta(index: int, text: str) -> None:
-        run.emit(TextStreamed, call, index=index, text=text)
+        run.events.tell(TextStreamed, call, index=index, text=text)
 
-    return on_attempt, on_retry, on_delta if run.is_streaming and run.observers else None
+    return on_attempt, on_retry, on_delta if run.is_streaming and run.events.is_heard else None
 
 
 def ask_program(model: Model, chat: Chat, n: int) -> list[Ref[Any]]:

@@ -373,7 +373,7 @@ async def _execute(
                 await journal.save(
                     status="running", root_id=root.id, error=None, manifest=journal.manifest
                 )
-            executor.send(
+            executor.events.send(
                 RunStarted(
                     run_id=executor.run_id,
                     time_s=time.monotonic(),
@@ -426,7 +426,7 @@ async def _end(executor: Executor, status: Any, began: float, error: MotetError 
         except StoreError as exc:
             # Every call is in the journal, so the run can be resumed to this end.
             _log.warning("the end of run %s is not recorded: %s", executor.run_id, exc)
-    executor.send(
+    executor.events.send(
         RunFinished(
             run_id=executor.run_id,
             time_s=time.monotonic(),
@@ -487,10 +487,10 @@ def current() -> Current:
     if not isinstance(executor, Executor):
         raise UnboundInputError("motet.current() was asked outside a run")
     scope = SCOPE.get()
-    left = remaining(executor.account(scope))
+    left = remaining(executor.accounts.of(scope))
     return Current(
         run_id=executor.run_id,
-        seed=executor.seed_of(scope),
+        seed=executor.accounts.seed_of(scope),
         usage=executor.usage,
         **{name: left[name] for name in LIMITS},
     )

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+from motet.calls import Call
+from motet.errors import StepError
+from motet.operations import Step
+from motet.refs import SCOPE
+
 _QUICK_S = 0.0005
 _SLOW_S = 0.001
 _QUICK_PER_SLOW = 200
@@ -31,3 +42,68 @@ class StepTimes:
             self._num_quick += 1
         elif seconds > _SLOW_S:
             self._num_slow += 1
+
+
+class StepRunner:
+    """Runs sync steps where they belong."""
+
+    def __init__(self) -> None:
+        self._times: dict[Step[Any], StepTimes] = {}
+        self._threads: ThreadPoolExecutor | None = None
+
+    def is_quick(self, operation: Step[Any]) -> bool:
+        times = self._times.get(operation)
+        if times is None:
+            times = self._times[operation] = StepTimes()
+        return times.is_quick
+
+    def run_here(self, call: Call, operation: Step[Any], values: tuple[Any, ...]) -> Any:
+        """Run a quick step on the event loop."""
+        began = time.perf_counter()
+        scope = call.ref.scope
+        try:
+            if scope is None:
+                value = operation.parameters.invoke(values)
+            else:
+                token = SCOPE.set(scope)
+                try:
+                    value = operation.parameters.invoke(values)
+                finally:
+                    SCOPE.reset(token)
+        except asyncio.CancelledError as exc:  # a user's, since nobody cancels a sync step
+            raise step_error(call, exc) from exc
+        self._times[operation].add(time.perf_counter() - began)
+        return value
+
+    async def run_in_thread(self, call: Call, operation: Step[Any], values: tuple[Any, ...]) -> Any:
+        """Run a step beside the event loop; `motet.current` works in it."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(64, thread_name_prefix="motet-step")
+        SCOPE.set(call.ref.scope)
+        context = copy_context()
+
+        def work() -> Any:
+            began = time.perf_counter()
+            try:
+                return context.run(operation.parameters.invoke, values)
+            except (StopIteration, asyncio.CancelledError) as exc:
+                raise step_error(call, exc) from exc  # a future cannot carry these
+            finally:
+                self._times[operation].add(time.perf_counter() - began)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def step_error(call: Call, exc: BaseException) -> StepError:
+    """Wrap what a user's function raised."""
+    error = StepError(
+        f"{call.ref.operation.short_name} raised {type(exc).__name__}: {exc} "
+        f"(called at {call.ref.place})",
+        error_type=f"{type(exc).__module__}.{type(exc).__qualname__}",
+    )
+    error.__cause__ = exc
+    return error
