@@ -19,7 +19,7 @@ from motet.errors import (
 from motet.events import CallKind
 from motet.operations import Operation, expanded, made
 from motet.outputs import dump_value, element_type, load_value
-from motet.refs import MAKE_ITEM, Ref
+from motet.refs import MAKE_ITEM, Ref, snapshot
 from motet.types import Outcome
 
 T = TypeVar("T")
@@ -44,6 +44,14 @@ class Map(Operation):
         if isinstance(items, (str, bytes)) or not hasattr(items, "__iter__"):
             raise UnboundInputError(f"map takes a list of items, not {type(items).__name__}")
         refs = [function(item, *args, **kwargs) for item in items]
+        for ref in refs:
+            found: list[Ref[Any]] = []
+            snapshot(ref, found)
+            if not found:
+                raise UnboundInputError(
+                    f"map's function returned a {type(ref).__name__}, which holds no ref; "
+                    "decorate it with @motet.step"
+                )
         return refs if at_least is None else successful(refs, at_least=at_least)
 
 
@@ -195,7 +203,7 @@ def race(*refs: Ref[T], accept: Callable[[T], bool] | None = None) -> Ref[T]:
         accept: Says whether a value is good; None takes any call that succeeds.
     """
     if not refs or not all(isinstance(ref, Ref) for ref in refs):
-        raise UnboundInputError("race takes refs, at least one")
+        raise UnboundInputError("race takes refs, at least one: write race(a, b) or race(*refs)")
     frame = sys._getframe(1)
     return made(Ref(_RACE, (list(refs), accept), frame.f_code, frame.f_lineno))
 

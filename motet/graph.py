@@ -100,6 +100,19 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def __str__(self) -> str:
+        """One line a call: its number, what it does, and whose values it takes."""
+        number = {n.id: i for i, n in enumerate(self.nodes, start=1)}
+        lines = []
+        for node in self.nodes:
+            taken = ", ".join(f"#{number[i]}" for i in node.inputs)
+            lines.append(
+                f"#{number[node.id]} {_plain(node.label)}" + (f"  <- {taken}" if taken else "")
+            )
+        lines.extend(f"unused: {entry}" for entry in self.unused)
+        lines.extend(f"problem: {problem}" for problem in self.problems)
+        return "\n".join(lines)
+
     @property
     def estimate(self) -> Estimate:
         prompts = [n for n in self.nodes if n.is_model_call]

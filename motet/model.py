@@ -62,6 +62,10 @@ class Model:
             object.__setattr__(self, "name", parts.fragment)
         object.__setattr__(self, "engine", parts._replace(fragment="").geturl())
 
+    def __repr__(self) -> str:
+        name = f", {self.name!r}" if self.name is not None else ""
+        return f"Model({self.url!r}{name})"
+
     @property
     def url(self) -> str:
         """The engine's URL, without the model's name."""

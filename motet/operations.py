@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -12,10 +13,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from motet.engine import Sampling
-from motet.errors import ProgramError, UnboundInputError
+from motet.errors import MotetError, ProgramError, StepError, UnboundInputError
 from motet.events import CallKind
 from motet.model import Model
-from motet.outputs import dump_value, load_value, plain_annotation
+from motet.outputs import describe, dump_value, fits, load_value, plain_annotation
 from motet.refs import BRANCH, Branch, Ref, snapshot
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class Parameters:
         """Return the values in the order of the parameters, defaults filled in."""
         if self._is_plain and not kwargs and len(args) == len(self.names):
             return args
+        kinds = {p.kind for p in self.signature.parameters.values()}
+        unknown = sorted(set(kwargs) - set(self.names))
+        if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise UnboundInputError(
+                f"{owner.rpartition(':')[2]} takes no {unknown[0]!r}; "
+                f"it takes {', '.join(self.names) or 'nothing'}",
+                place=place_of(frame),
+            )
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as exc:
@@ -225,6 +234,34 @@ class Program(FunctionOperation, Generic[R]):
         return Model(program=self, bound=bound)
 
 
+def user_error(ref: Ref[Any], exc: BaseException) -> StepError:
+    """Say what a user's function raised, and where."""
+    where = _raised_at(exc)
+    called = f"; called at {ref.place}" if ref.code is not None and _is_users(ref.place) else ""
+    error = StepError(
+        f"{ref.operation.short_name} raised {type(exc).__name__}: {exc} (at {where}{called})",
+        error_type=f"{type(exc).__module__}.{type(exc).__qualname__}",
+    )
+    error.__cause__ = exc
+    return error
+
+
+_HERE = str(Path(__file__).parent)
+
+
+def _is_users(place: str) -> bool:
+    return not place.startswith(_HERE) and "site-packages" not in place
+
+
+def _raised_at(exc: BaseException) -> str:
+    """`file:line` of the innermost frame in the user's own code, or else of the innermost one."""
+    places = [
+        f"{frame.f_code.co_filename}:{line}" for frame, line in traceback.walk_tb(exc.__traceback__)
+    ]
+    users = [place for place in places if _is_users(place)]
+    return (users or places or ["an unknown place"])[-1]
+
+
 def expanded(ref: Ref[Any], body: Callable[[tuple[Any, ...]], Any]) -> Ref[Any]:
     """Run a static program's body now, so that `ref` stands for what it returned."""
     branch = Branch(ref.branch.live, ref)
@@ -232,18 +269,28 @@ def expanded(ref: Ref[Any], body: Callable[[tuple[Any, ...]], Any]) -> Ref[Any]:
     token = BRANCH.set(branch)
     try:
         result = body(ref.arguments)
+    except MotetError:
+        raise
     except RecursionError:
         raise ProgramError(
             f"{ref.operation.short_name} nests deeper than Python allows; does it call itself "
             "without end?",
             place=ref.place,
         ) from None
+    except Exception as exc:  # the user's function may raise anything
+        raise user_error(ref, exc) from exc
     finally:
         BRANCH.reset(token)
     if inspect.iscoroutine(result):
         result.close()
         raise ProgramError(
             f"{ref.operation.short_name} returned a coroutine; write `async def`", place=ref.place
+        )
+    if result is None and not fits(type(None), ref.operation.output):
+        raise ProgramError(
+            f"{ref.operation.short_name} returned nothing, but is annotated "
+            f"-> {describe(ref.operation.output)}; is a `return` missing?",
+            place=ref.place,
         )
     found: list[Ref[Any]] = []
     ref.body = snapshot(result, found)

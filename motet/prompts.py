@@ -233,7 +233,7 @@ def prompt(
     *, chat: BuildChat, keep_cut_off: bool = False, name: str | None = None
 ) -> Callable[[Callable[..., R]], Prompt[R]]: ...
 def prompt(
-    *,
+    *misplaced: Any,
     user: str | None = None,
     system: str | None = None,
     assistant: str | None = None,
@@ -255,6 +255,10 @@ def prompt(
         name: Identity of the operation; by default its module and name.
     """
     frame = sys._getframe(1)
+    if misplaced:
+        raise TemplateError(
+            'a prompt takes its templates by name: @prompt(user="...")', place=place_of(frame)
+        )
 
     def decorate(function: Callable[..., R]) -> Prompt[R]:
         return Prompt(

@@ -182,6 +182,18 @@ class Ref(Generic[T_co]):
     def __deepcopy__(self, memo: Any) -> Ref[T_co]:
         return self
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"{self!r} has no value yet, so it has no attribute {name!r}: pass it on to another "
+            "call, write ref[...] for a part of its value, or await it in an `async def` program"
+        )
+
+    def _refuse_operator(self, other: Any) -> NoReturn:
+        self._refuse("computed with")
+
+    __add__ = __radd__ = __sub__ = __mul__ = __rmul__ = __mod__ = _refuse_operator
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse_operator
+
     def __bool__(self) -> bool:  # noqa: PLE0304 - it refuses
         self._refuse("tested")
 

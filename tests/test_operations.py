@@ -100,7 +100,9 @@ def test_a_variadic_parameter_is_checked_by_element() -> None:
 @pytest.mark.parametrize("call", [lambda: add(), lambda: add(1, 2, 3), lambda: add(1, c=2)])
 def test_wrong_arguments_are_refused_with_the_signature(call: Any) -> None:
     """A call that Python would refuse is refused when it is made, with its place."""
-    with pytest.raises(UnboundInputError, match=r"add\(a: ") as caught:
+    with pytest.raises(
+        UnboundInputError, match=r"add\(a: |add takes no 'c'; it takes a, b"
+    ) as caught:
         call()
 
     assert "test_operations.py" in str(caught.value.place)

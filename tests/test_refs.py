@@ -104,12 +104,23 @@ ARITHMETIC = {
 
 
 @pytest.mark.parametrize("use", ARITHMETIC.values(), ids=ARITHMETIC.keys())
-def test_arithmetic_on_a_ref_is_a_type_error(use: Any) -> None:
-    """What Python itself refuses for unknown objects is refused for refs."""
+def test_a_ref_cannot_be_computed_with(use: Any) -> None:
+    """What Python itself refuses for unknown objects is refused for refs; where it can be said,
+    with the place and the way out."""
     ref = one()
 
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, UnboundInputError)):
         use(ref)
+
+
+def test_an_attribute_of_a_ref_is_refused_with_the_way_out() -> None:
+    """`ref.upper()` says that there is no value yet, and `hasattr` is False."""
+    ref = one()
+
+    with pytest.raises(AttributeError, match=r"no value yet.*ref\[\.\.\.\]"):
+        ref.upper()
+
+    assert not hasattr(ref, "upper")
 
 
 @pytest.mark.parametrize("other", ["yes", 1, None, True])

@@ -146,11 +146,12 @@ def run(
         manifest=manifest,
         patience_s=_PATIENCE_S,
     )
+    is_nested = True
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
-    result: Result[T] = _run_in_thread(coroutine)
+        is_nested = False
+    result: Result[T] = _run_in_thread(coroutine) if is_nested else asyncio.run(coroutine)
     return result
 
 
@@ -273,6 +274,11 @@ async def _arun(
             f"{ref!r} belongs to a running program, which has started it; await it there",
             place=ref.place,
         )
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError(f"budget is {budget!r}; write motet.Budget(max_tokens=...)")
+    for observer in observers:
+        if isinstance(observer, type) or not callable(getattr(observer, "on_event", None)):
+            raise ConfigError(f"observer {observer!r} has no method on_event")
     if max_concurrency is not None and max_concurrency < 1:
         raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
     if resume is not None and store is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from motet.calls import Call
 from motet.errors import StepError
-from motet.operations import Step
+from motet.operations import Step, user_error
 from motet.refs import SCOPE
 
 _QUICK_S = 0.0005
@@ -100,10 +100,4 @@ class StepRunner:
 
 def step_error(call: Call, exc: BaseException) -> StepError:
     """Wrap what a user's function raised."""
-    error = StepError(
-        f"{call.ref.operation.short_name} raised {type(exc).__name__}: {exc} "
-        f"(called at {call.ref.place})",
-        error_type=f"{type(exc).__module__}.{type(exc).__qualname__}",
-    )
-    error.__cause__ = exc
-    return error
+    return user_error(call.ref, exc)
