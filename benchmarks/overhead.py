@@ -300,7 +300,6 @@ def measure_dag(quick: bool) -> list[Row]:
             2000,
             unit="bytes",
         ),
-        Row("DAG: time of 100,000 / time of 10,000", seconds[100_000] / seconds[10_000], 12),
     ]
     if not quick:
         rows.append(

@@ -67,8 +67,11 @@ class Template:
         self.source = source
         self._owner = owner
         self._compiled = environment.from_string(source)
+        self._pieces = _pieces(tree)
 
     def render(self, values: Mapping[str, Any]) -> str:
+        if self._pieces is not None:
+            return "".join([p if is_text else str(values[p]) for is_text, p in self._pieces])
         try:
             text: str = self._compiled.render(values)
         except Exception as exc:  # a template may fail in any way that its values make it
@@ -76,3 +79,24 @@ class Template:
                 f"a template of {self._owner} failed on its values: {type(exc).__name__}: {exc}"
             ) from exc
         return text
+
+
+def _pieces(tree: Any) -> list[tuple[bool, str]] | None:
+    """Text and names of a template that only puts values into text; None for any other.
+
+    Most templates are so, and joining their pieces is many times quicker than Jinja's machinery.
+    """
+    from jinja2 import nodes
+
+    found: list[tuple[bool, str]] = []
+    for node in tree.body:
+        if not isinstance(node, nodes.Output):
+            return None
+        for part in node.nodes:
+            if isinstance(part, nodes.TemplateData):
+                found.append((True, part.data))
+            elif isinstance(part, nodes.Name) and part.name not in RESERVED:
+                found.append((False, part.name))
+            else:
+                return None
+    return found

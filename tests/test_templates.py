@@ -126,3 +126,18 @@ def test_a_template_that_reaches_out_fails_with_a_typed_error(source: str) -> No
         template(source).render(values)
 
     assert values == {"value": [1]}
+
+
+@given(
+    text=st.text(alphabet=st.characters(exclude_characters="{}%#"), max_size=20),
+    value=st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.integers())),
+)
+@settings(deadline=None, max_examples=100)
+def test_a_template_of_texts_and_names_renders_as_jinja_does(text: str, value: Any) -> None:
+    """The short way of putting values into text gives what the long way gives."""
+    made = template(text + "{{ value }}" + text + "{{ other }}\n", "value", "other")
+
+    shown = made.render({"value": value, "other": "o"})
+
+    assert made._pieces is not None
+    assert shown == made._compiled.render({"value": value, "other": "o"})

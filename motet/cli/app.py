@@ -98,6 +98,8 @@ def _tell(exc: Exception) -> int:
         context: Any = getattr(exc, "ctx", None)
         hint = f"see `{context.command_path} --help`" if context is not None else None
         message = exc.format_message()  # type: ignore[attr-defined]
+        if not message.strip():  # without arguments the help was shown instead
+            return 2
         return _complain(message.replace("(Possible options:", "(did you mean:"), hint, 2)
     if isinstance(exc, OSError) and exc.filename is None and exc.strerror:
         return _complain(f"the output cannot be written: {exc.strerror}", None, FAILED)
@@ -151,7 +153,8 @@ def _show_version(value: bool) -> None:
 _DOC = """Run declarative LLM programs: budgeted, journaled, resumable.
 
 Exit codes: 0 done; 1 the run failed; 2 wrong usage, program or configuration; 3 store; \
-4 engine unreachable or model missing; 5 budget exhausted; 130 interrupted.
+4 engine unreachable or model missing; 5 budget exhausted; 70 a bug \
+of motet; 130 interrupted; 141 whoever read the output has gone.
 """
 
 

@@ -18,6 +18,7 @@ from motet.cli.loading import (
     operations_in,
 )
 from motet.cli.options import POSITIONAL, given_texts, positional_input
+from motet.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from motet.cli.settings import Settings
@@ -48,7 +49,11 @@ class Invocation:
 
             modules = [load_file(path) for path in self.operations]
             allowed = [*built_in_operations(), *operations_in(modules)]
-            return load_graph(self.found.graph_text or "", operations=allowed)
+            try:
+                return load_graph(self.found.graph_text or "", operations=allowed)
+            except UnknownNameError as exc:
+                hint = "a file's operations are allowed by --operations FILE.py"
+                raise CommandError(str(exc), hint) from exc
         inputs = inputs_of(operation)
         values = bind(inputs, with_models(inputs, self.inputs, settings), settings.make_model)
         made: Ref[Any] = operation(**values)  # type: ignore[operator]

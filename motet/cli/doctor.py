@@ -184,13 +184,13 @@ async def _size(store: object) -> str:
 
 
 def _servers(settings: Settings, url: str | None) -> list[Check]:
-    from motet.cli.models import server_models
+    from motet.cli.models import model_at, server_models
 
     target = url or (settings.model if settings.model.startswith("http") else None)
     if target is None:
         return []
     try:
-        rows = server_models(settings.make_model(target))
+        rows = server_models(model_at(settings, target))
     except (CommandError, MotetError) as exc:
         mend = f"vllm serve MODEL, then: motet models --url {target}"
         return [Check(name="server", is_ok=False, found=str(exc), mend=mend)]

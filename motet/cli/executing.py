@@ -140,15 +140,16 @@ def _leave(hint: str | None) -> None:
 
 @contextlib.contextmanager
 def opened_observers(
-    *, events: str | None, is_quiet: bool, has_tree: bool = True
+    *, events: str | None, is_quiet: bool, is_transient: bool = False
 ) -> Iterator[list[Observer]]:
     """Yield the observers that the options ask for, and end them."""
     with contextlib.ExitStack() as stack:
         observers: list[Observer] = []
         if events is not None:
             observers.append(JsonLines(stack.enter_context(_opened(events))))
-        if not is_quiet and has_tree:
-            observers.append(stack.enter_context(ProgressTree(stderr_console())))
+        if not is_quiet:
+            tree = ProgressTree(stderr_console(), is_transient=is_transient)
+            observers.append(stack.enter_context(tree))
         yield observers
 
 

@@ -15,11 +15,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from motet.errors import (
     BudgetExhaustedError,
     ConfigError,
+    CutOffReplyError,
     EngineTimeoutError,
     EngineUnavailableError,
     ModelNotFoundError,
@@ -28,8 +30,10 @@ from motet.errors import (
     ProgramError,
     ReplayMismatchError,
     RunFailedError,
+    StepError,
     StoreError,
     TooFewSurvivorsError,
+    is_final,
 )
 
 OK, FAILED, USAGE, STORE, ENGINE, BUDGET = 0, 1, 2, 3, 4, 5
@@ -94,6 +98,7 @@ def describe(error: MotetError) -> Failure:
     """Return what to tell of `error`; names no resume command, which the caller knows."""
     cause = cause_of(error)
     notes = "".join(f" ({note})" for note in getattr(cause, "__notes__", ()))
+    notes = re.sub(r"\b1 attempts\b", "1 attempt", notes)
     return Failure(exit_code(error), f"{cause}{notes}", _hint(cause))
 
 
@@ -119,6 +124,32 @@ def _hint(error: MotetError) -> str | None:
     if isinstance(error, ReplayMismatchError):
         return "undo the change, or start a new run"
     return None
+
+
+def can_resuming_help(cause: MotetError) -> bool:
+    """Whether a run that `cause` ended may go on; what was paid for and is final stays as it is."""
+    if isinstance(cause, TooFewSurvivorsError):
+        return any(can_resuming_help(failure) for failure in cause.failures)
+    mendable = (StepError, ProgramError, ConfigError, PluginError, ReplayMismatchError)
+    return isinstance(cause, mendable) or not is_final(cause)
+
+
+def way_on(cause: MotetError, run_id: str, *, is_kept: bool, has_max_tokens: bool) -> str | None:
+    """What to do after `cause` ended the run; None where there is nothing to say."""
+    if can_resuming_help(cause):
+        return f"resume it by: {resume_command(run_id)}" if is_kept else None
+    ways = []
+    if any(isinstance(found, CutOffReplyError) for found in _leaves(cause)):
+        ways.append("raise --max-tokens" if has_max_tokens else "raise the prompt's max_tokens")
+    if is_kept:
+        ways.append(f"`motet runs show {run_id} --prompts` shows what was said")
+    return "hint: " + "; ".join(ways) if ways else None
+
+
+def _leaves(error: MotetError) -> list[MotetError]:
+    if isinstance(error, TooFewSurvivorsError):
+        return [leaf for failure in error.failures for leaf in _leaves(failure)]
+    return [error]
 
 
 def resume_command(run_id: str) -> str:

@@ -16,7 +16,15 @@ from motet.cli.mapping_state import MappingState, open_state
 from motet.cli.rows import Output, opened_input, read_rows
 from motet.cli.run import settings_from, tell_failed
 from motet.cli.stores import ask, find_run
-from motet.cli.terminal import as_json, note, safe_plain, shown_usage, stderr_console, write
+from motet.cli.terminal import (
+    as_json,
+    counted,
+    note,
+    safe_plain,
+    shown_usage,
+    stderr_console,
+    write,
+)
 from motet.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -33,10 +41,15 @@ def map_command(found: Found, values: dict[str, Any]) -> int:
     settings = settings_from(values)
     rows_path, output_path = values["rows"], values["output"]
     _check(found, values)
+    signature = _signature(invocation, settings)
+    if values["retry_failed"]:
+        return _retry_failed(invocation, settings, signature, values)
     with opened_input(rows_path) as (source, total):
         output = Output(output_path)
         try:
-            signature = _signature(invocation, settings)
+            if values["force"]:
+                output.clear()
+                MappingState(signature, Path(f"{output_path}.motet")).remove()
             state = open_state(output_path, signature, is_begun=output.num_done > 0)
             _check_run(state, settings)
             mapping = Mapping(
@@ -50,7 +63,8 @@ def map_command(found: Found, values: dict[str, Any]) -> int:
                 is_cached=not values["no_cache"],
             )
             if output.num_done and not values["quiet"]:
-                note(f"{output_path} has {output.num_done} rows; going on behind them")
+                rows_there = counted(output.num_done, "row")
+                note(f"{output_path} has {rows_there}; going on behind the last")
             assert found.operation is not None
             rows = read_rows(source, inputs_of(found.operation), dict(invocation.inputs))
             with _shown(mapping, values, total):
@@ -58,6 +72,60 @@ def map_command(found: Found, values: dict[str, Any]) -> int:
             return _finish(mapping, state, code, values)
         finally:
             output.close()
+
+
+def _retry_failed(
+    invocation: Invocation, settings: Settings, signature: dict[str, Any], values: dict[str, Any]
+) -> int:
+    """Ask the failed rows again into a file beside the output; then put its lines in place."""
+    path = values["output"]
+    if not Path(path).exists():
+        raise CommandError(f"there is no output {path!r}", "start without --retry-failed")
+    output = Output(path)
+    try:
+        state = open_state(path, signature, is_begun=output.num_done > 0)
+        if state.run_id is not None:
+            raise CommandError(f"{path} is not whole", "start without --retry-failed to go on")
+        failed = output.failed_rows()
+        if not failed:
+            note(f"no row of {path} has failed")
+            return OK
+        again = f"{path}.retry"
+        # With the same seed most failures would come again.
+        seed = (settings.seed or 0) + state.retries + 1
+        changed = settings.model_copy(update={"seed": seed})
+        with opened_input(values["rows"]) as (source, _):
+            retried = Output(again)
+            try:
+                beside = open_state(again, {**signature, "seed": seed}, is_begun=True)
+                _check_run(beside, changed)
+                mapping = Mapping(
+                    invocation=invocation,
+                    settings=changed,
+                    output=retried,
+                    state=beside,
+                    concurrency=values["concurrency"],
+                    window=_window(beside),
+                    is_strict=values["strict"],
+                    is_cached=False,
+                )
+                assert invocation.found.operation is not None
+                inputs = inputs_of(invocation.found.operation)
+                rows = read_rows(source, inputs, dict(invocation.inputs))
+                with _shown(mapping, values, len(failed)):
+                    code = _work(mapping, (row for row in rows if row.number in failed))
+                code = _finish(mapping, beside, code, values)
+                if mapping.stopped_by is None and code in (OK, FAILED) and beside.run_id is None:
+                    output.replace(retried)
+                    Path(again).unlink()
+                    beside.remove()
+                    state.retries += 1
+                    state.finish()
+            finally:
+                retried.close()
+        return code
+    finally:
+        output.close()
 
 
 def _check(found: Found, values: dict[str, Any]) -> None:
@@ -68,6 +136,11 @@ def _check(found: Found, values: dict[str, Any]) -> None:
         raise CommandError("no rows are named", "give a file of JSON lines, or - for stdin")
     if values["concurrency"] < 1:
         raise CommandError(f"--concurrency is {values['concurrency']}; it must be at least 1")
+    for option in ("force", "retry_failed"):
+        if values[option] and output is None:
+            raise CommandError(f"--{option.replace('_', '-')} needs -o FILE")
+    if values["force"] and values["retry_failed"]:
+        raise CommandError("--force and --retry-failed exclude each other")
     if values["as_json"] and output is None:
         raise CommandError("--json needs -o FILE", "without it the rows' lines go to stdout")
     if output is not None and rows != "-":
@@ -134,11 +207,14 @@ def _finish(mapping: Mapping, state: MappingState, code: int, values: dict[str, 
         note(problem)
     hidden = output.num_failed - len(mapping.problems)
     if mapping.problems and hidden > 0:
-        note(f"... and {hidden} more rows that failed")
+        note(f"... and {hidden} more {'row' if hidden == 1 else 'rows'} that failed")
+    cost = state.cost
     if is_whole:
-        state.remove()
+        state.finish()
     elif output.path is not None:
-        note(f"{output.num_done} rows are written; start the same command again to go on")
+        is_one = output.num_done == 1
+        written = f"{counted(output.num_done, 'row')} {'is' if is_one else 'are'} written"
+        note(f"{written}; start the same command again to go on")
     if values["as_json"]:
         shown = {
             "rows": output.num_done,
@@ -149,8 +225,8 @@ def _finish(mapping: Mapping, state: MappingState, code: int, values: dict[str, 
         }
         write(as_json(shown))
     if not values["quiet"]:
-        took = shown_usage(mapping.paid, state.cost, None)
-        note(f"{output.num_done} rows, {output.num_failed} failed  {took}")
+        took = shown_usage(mapping.paid, cost, None)
+        note(f"{counted(output.num_done, 'row')}, {output.num_failed} failed  {took}")
     return code
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from motet.cli.mapping_state import MappingState
     from motet.cli.settings import Settings
     from motet.events import Observer
+    from motet.model import Model
 
 _MOST_PROBLEMS = 10
 _MOST_UNAVAILABLE = 8
@@ -95,7 +96,7 @@ class Mapping:
         from motet.runtime.running import arun
 
         self._waiting = [row for row in chunk if row.number > self.output.last]
-        keep = _Keeper(self.state, part)
+        keep = _Keeper(self, part)
         settings = self.settings
         try:
             with contextlib.redirect_stdout(sys.stderr):
@@ -197,7 +198,14 @@ class Mapping:
             raise CommandError(row.error or "no row")
         operation: Any = self.invocation.found.operation
         given = with_models(self._inputs, row.inputs, self.settings)
-        return await operation(**bind(self._inputs, given, self.settings.make_model))
+        return await operation(**bind(self._inputs, given, self._make_model))
+
+    def _make_model(self, text: str) -> Model:
+        """Make a model; one that only a row names gets no key of the user's."""
+        given = self.invocation.inputs.values()
+        texts = [t for v in given for t in (v if isinstance(v, list) else [v])]
+        is_ours = text == self.settings.model or text in texts
+        return self.settings.make_model(text, is_foreign=not is_ours)
 
     def _must_stop(self, row: Row, problem: Exception) -> bool:
         """Say whether to end here instead of writing the row's failure."""
@@ -241,10 +249,13 @@ def told(error: CommandError) -> str:
 class _Keeper:
     """Writes down which run works on a part, before it asks anything."""
 
-    def __init__(self, state: MappingState, part: int) -> None:
-        self._state = state
+    def __init__(self, mapping: Mapping, part: int) -> None:
+        self._mapping = mapping
         self._part = part
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self._state.begin(self._part, event.run_id)
+            try:
+                self._mapping.state.begin(self._part, event.run_id)
+            except CommandError as exc:
+                self._mapping.stopped_by = self._mapping.stopped_by or exc

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motet.cli.failures import CommandError
+from motet.cli.failures import FAILED, CommandError
 from motet.engine import Usage
 
 
@@ -23,6 +24,8 @@ class MappingState:
     run_id: str | None = None
     usage: Usage = field(default_factory=Usage)
     cost: float = 0.0
+    retries: int = 0
+    """How often the failed rows were asked again."""
 
     def begin(self, part: int, run_id: str) -> None:
         """Remember the run that works on `part`."""
@@ -41,6 +44,11 @@ class MappingState:
         self.save()
 
     def save(self) -> None:
+        """Write everything down.
+
+        Raises:
+            CommandError: There is no room.
+        """
         if self.path is None:
             return
         shown = {
@@ -50,14 +58,30 @@ class MappingState:
             "run_id": self.run_id,
             "usage": asdict(self.usage),
             "cost": self.cost,
+            "retries": self.retries,
         }
         scratch = self.path.with_name(self.path.name + ".new")
-        scratch.write_text(json.dumps(shown), encoding="ascii")
-        os.replace(scratch, self.path)  # noqa: PTH105
+        try:
+            scratch.write_text(json.dumps(shown), encoding="ascii")
+            os.replace(scratch, self.path)  # noqa: PTH105
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+            raise CommandError(
+                f"{self.path} cannot be written: {exc.strerror}",
+                "make room and start the same command again: it goes on",
+                code=FAILED,
+            ) from exc
 
     def remove(self) -> None:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Keep only what decides the values: the output is whole."""
+        self.part = self.run_id = None
+        self.usage, self.cost = Usage(), 0.0
+        self.save()
 
 
 def open_state(output: str | None, signature: dict[str, Any], *, is_begun: bool) -> MappingState:
@@ -82,10 +106,13 @@ def open_state(output: str | None, signature: dict[str, Any], *, is_begun: bool)
         raise CommandError(
             f"{output} was begun with {name} {json.dumps(before.get(name))}, "
             f"not {json.dumps(signature.get(name))}",
-            "give the same as then, or another -o",
+            "give the same as then, another -o, or --force to begin it anew",
         )
     if changed:
         return MappingState(signature, path)
-    return MappingState(
-        signature, path, kept["part"], kept["run_id"], Usage(**kept["usage"]), kept["cost"]
-    )
+    try:
+        usage, cost = Usage(**kept["usage"]), kept["cost"]
+        part, run_id = kept["part"], kept["run_id"]
+    except (KeyError, TypeError) as exc:
+        raise CommandError(f"{path} is no state of `motet map`", "remove it") from exc
+    return MappingState(signature, path, part, run_id, usage, cost, kept.get("retries", 0))

@@ -17,7 +17,7 @@ _TIMEOUT_S = 10.0
 
 def models_command(settings: Settings, url: str | None, *, is_json: bool) -> int:
     """Print the models of the server at `url`, or those that are installed here."""
-    rows = local_models() if url is None else server_models(settings.make_model(url))
+    rows = local_models() if url is None else server_models(model_at(settings, url))
     if is_json:
         write(as_json(rows))
         return OK
@@ -27,6 +27,17 @@ def models_command(settings: Settings, url: str | None, *, is_json: bool) -> int
     columns = list(rows[0])
     show_table([c.upper() for c in columns], [[str(r[c]) for c in columns] for r in rows])
     return OK
+
+
+def model_at(settings: Settings, url: str) -> Model:
+    """Return a model of the server at `url`.
+
+    Raises:
+        CommandError: It is no server's URL.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(f"--url is {url!r}", "give a server's, such as http://host:8000/v1")
+    return settings.make_model(url)
 
 
 def local_models() -> list[dict[str, Any]]:
@@ -52,8 +63,6 @@ def server_models(model: Model) -> list[dict[str, Any]]:
         CommandError: It does not answer, or not as it should.
     """
     url = model.url
-    if not url.startswith(("http://", "https://")):
-        raise CommandError(f"--url is {url!r}", "give a server's, such as http://host:8000/v1")
     body = asyncio.run(_fetch(url.rstrip("/") + "/models", model.api_key))
     listed = body.get("data") if isinstance(body, dict) else None
     if not isinstance(listed, list):

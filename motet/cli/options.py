@@ -108,6 +108,13 @@ MAP_OPTIONS = {
     "strict": _option(
         bool, False, "--strict", panel=LIMITS, doc="Stop at the first row that fails.",
     ),
+    "force": _option(
+        bool, False, "--force", panel=OUTPUT, doc="Begin the output anew; what it holds is lost.",
+    ),
+    "retry_failed": _option(
+        bool, False, "--retry-failed", panel=OUTPUT,
+        doc="Ask the output's failed rows again, and put the answers in their places.",
+    ),
     "as_json": _option(
         bool, False, "--json", panel=OUTPUT, doc="Print a summary as one JSON object; needs -o.",
     ),

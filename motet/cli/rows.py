@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from motet.cli.failures import CommandError
+from motet.cli.failures import FAILED, CommandError
 from motet.cli.inputs import Input
 from motet.cli.options import positional_input
 from motet.cli.terminal import as_json
@@ -104,6 +105,48 @@ class Output:
     def close(self) -> None:
         if self.path is not None:
             os.close(self._descriptor)
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        os.truncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self.last = self.num_done = self.num_failed = 0
+
+    def failed_rows(self) -> set[int]:
+        """Numbers of the rows that failed."""
+        return {entry["row"] for entry, _ in self._lines() if "error" in entry}
+
+    def replace(self, other: Output) -> None:
+        """Put the lines of `other` in the places of those with their numbers; all, or none.
+
+        Raises:
+            CommandError: There is no room.
+        """
+        assert self.path is not None
+        newer = {entry["row"]: line for entry, line in other._lines()}
+        path = Path(self.path)
+        scratch = path.with_name(path.name + ".new")
+        try:
+            with scratch.open("wb") as target:
+                for entry, line in self._lines():
+                    target.write(newer.get(entry["row"], line))
+            shutil.copymode(path, scratch)
+            os.replace(scratch, path)  # noqa: PTH105
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+            raise CommandError(
+                f"{path} cannot be written: {exc.strerror}",
+                "make room and start the same command again: it goes on",
+                code=FAILED,
+            ) from exc
+
+    def _lines(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        with Path(self.path or os.devnull).open("rb") as kept:
+            for line in kept:
+                entry = _entry(line)
+                if entry is not None:
+                    yield entry, line
 
     def _lock(self) -> None:
         try:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from motet.cli.calling import Invocation, read_invocation
 from motet.cli.executing import Job, execute, opened_observers
-from motet.cli.failures import FAILED, OK, cause_of, describe, resume_command
+from motet.cli.failures import FAILED, OK, cause_of, describe, way_on
+from motet.cli.inputs import inputs_of
 from motet.cli.settings import Settings, read_settings
 from motet.cli.streaming import StreamedText, final_prompt
-from motet.cli.terminal import as_json, note, safe_plain, shown_usage, shown_value, write
+from motet.cli.terminal import (
+    as_json,
+    known_cost,
+    note,
+    safe_plain,
+    shown_usage,
+    shown_value,
+    write,
+)
 from motet.errors import MotetError, RunFailedError
+from motet.observers import ProgressTree
 
 if TYPE_CHECKING:
     from motet.cli.loading import Found
@@ -70,18 +81,33 @@ def run_invocation(
         stream=is_streamed,
         manifest=invocation.manifest(settings),
     )
-    has_tree = not (is_streamed and sys.stdout.isatty())
-    streamed = _streamed_text(ref, settings, is_raw) if is_streamed and not is_json else None
-    with opened_observers(events=events, is_quiet=is_quiet, has_tree=has_tree) as observers:
-        if streamed is not None:
+    streamed: StreamedText | None = None
+    # On the same terminal the tree gives way to the text.
+    gives_way = is_streamed and not is_json and sys.stdout.isatty()
+    with opened_observers(events=events, is_quiet=is_quiet, is_transient=gives_way) as observers:
+        if is_streamed and not is_json:
+            trees = [o for o in observers if isinstance(o, ProgressTree)]
+            before_first = trees[0].close if trees and gives_way else None
+            streamed = _streamed_text(ref, settings, is_raw, before_first)
             observers.append(streamed)
         outcome = _outcome(job, observers)
     result = None if isinstance(outcome, RunFailedError) else outcome
     is_written = streamed is not None and streamed.finish(result.value if result else None)
     if isinstance(outcome, RunFailedError):
-        return tell_failed(outcome, is_json=is_json, is_kept=settings.store_or_none is not None)
+        operation = invocation.found.operation
+        names = [i.name for i in inputs_of(operation)] if operation is not None else []
+        return tell_failed(
+            outcome,
+            is_json=is_json,
+            is_kept=settings.store_or_none is not None,
+            has_max_tokens="max_tokens" in names,
+        )
     result = outcome
-    _print_result(result, is_json=is_json, is_raw=is_raw, is_written=is_written)
+    if is_json:
+        cost = known_cost(result.cost, result.usage, is_priced=settings.is_priced)
+        write(as_json(_result_json(result, cost)))
+    elif not is_written:
+        write(shown_value(result.value), raw=is_raw)
     if not is_quiet:
         took = shown_usage(result.usage, result.cost, result.duration_s)
         note(f"{took}  run {result.run_id}")
@@ -95,28 +121,30 @@ def _outcome(job: Job, observers: list[Observer]) -> Result[Any] | RunFailedErro
         return exc
 
 
-def _streamed_text(ref: Ref[Any], settings: Settings, is_raw: bool) -> StreamedText:
+def _streamed_text(
+    ref: Ref[Any], settings: Settings, is_raw: bool, before_first: Callable[[], None] | None
+) -> StreamedText:
     from motet.runtime.planning import plan
 
     graph = plan(ref, model=settings.make_model(settings.model))
-    return StreamedText(final_prompt(graph), is_raw=is_raw, stream=sys.stdout)
+    return StreamedText(
+        final_prompt(graph), is_raw=is_raw, stream=sys.stdout, before_first=before_first
+    )
 
 
-def _print_result(result: Result[Any], *, is_json: bool, is_raw: bool, is_written: bool) -> None:
-    if is_json:
-        shown = {
-            "value": safe_plain(result.value),
-            "usage": safe_plain(result.usage),
-            "cost": result.cost,
-            "run_id": result.run_id,
-            "duration_s": round(result.duration_s, 6),
-        }
-        write(as_json(shown))
-    elif not is_written:
-        write(shown_value(result.value), raw=is_raw)
+def _result_json(result: Result[Any], cost: float | None) -> dict[str, Any]:
+    return {
+        "value": safe_plain(result.value),
+        "usage": safe_plain(result.usage),
+        "cost": cost,
+        "run_id": result.run_id,
+        "duration_s": round(result.duration_s, 6),
+    }
 
 
-def tell_failed(error: RunFailedError, *, is_json: bool, is_kept: bool) -> int:
+def tell_failed(
+    error: RunFailedError, *, is_json: bool, is_kept: bool, has_max_tokens: bool = False
+) -> int:
     """Tell why a run failed and how to go on; return the exit code."""
     failure = describe(error)
     note(f"error: {failure.message}")
@@ -125,10 +153,11 @@ def tell_failed(error: RunFailedError, *, is_json: bool, is_kept: bool) -> int:
     partial = error.partial
     if partial is not None and partial.usage.calls:
         note(f"paid for so far: {shown_usage(partial.usage, partial.cost, None)}")
-    if is_kept:
-        note(f"resume it by: {resume_command(error.run_id)}")
+    cause: MotetError = cause_of(error)
+    told = way_on(cause, error.run_id, is_kept=is_kept, has_max_tokens=has_max_tokens)
+    if told:
+        note(told)
     if is_json:
-        cause: MotetError = cause_of(error)
         shown = {
             "error": {"type": type(cause).__name__, "message": failure.message},
             "exit_code": failure.code or FAILED,

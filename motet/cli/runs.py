@@ -5,43 +5,118 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from motet.cli.failures import OK, STORE
+from motet.cli.failures import OK, STORE, can_resuming_help
 from motet.cli.stores import ask, find_run, opened_store
-from motet.cli.terminal import as_json, fitted, note, one_line, safe_plain, show_table, write
-from motet.errors import StoreError
+from motet.cli.terminal import (
+    as_json,
+    fitted,
+    known_cost,
+    note,
+    one_line,
+    safe_plain,
+    show_table,
+    write,
+)
+from motet.engine import Usage
+from motet.errors import StoreError, TooFewSurvivorsError, restore_error
 
 if TYPE_CHECKING:
     from motet.cli.settings import Settings
     from motet.store import CallRecord, RunRecord, Store
+
+_MOST_FILTERED = 100_000
 
 
 def list_runs(
     settings: Settings, *, limit: int, program: str | None, status: str | None, is_json: bool
 ) -> int:
     """Print the newest runs."""
-    records = ask(settings, lambda s: s.list_runs(limit=limit, program=program, status=status))
+    entries = ask(settings, lambda s: _list(s, limit, program, status))
     if is_json:
-        write(as_json([run_json(r) for r in records]))
+        write(as_json([run_json(r, is_executed=is_executed) for r, is_executed in entries]))
         return OK
-    if not records:
+    if not entries and (program or status):
+        chosen = [f"program {program!r}"] if program else []
+        chosen += [f"status {status}"] if status else []
+        note(f"no run has {' and '.join(chosen)}; without these filters all are listed")
+        return OK
+    if not entries:
         note("no runs yet; `motet run PROGRAM` makes one")
         return OK
     rows = [
         [
             r.run_id,
-            r.status,
+            _shown_status(r, is_executed),
             _short(r.program),
             str(r.usage.calls),
             f"{r.usage.tokens:,}",
-            f"{r.cost:.4g}",
+            _shown_cost(r),
             _took(r),
         ]
-        for r in records
+        for r, is_executed in entries
     ]
     show_table(["RUN", "STATUS", "PROGRAM", "CALLS", "TOKENS", "COST", "TIME"], rows)
     return OK
+
+
+async def _list(
+    store: Store, limit: int, program: str | None, status: str | None
+) -> list[tuple[RunRecord, bool]]:
+    """Return runs, newest first, and whether a process is at work on each."""
+    most = limit if program is None else _MOST_FILTERED
+    records = await store.list_runs(limit=most, status=status)
+    if program is not None:
+        records = [r for r in records if _is_of(r, program)][:limit]
+    entries = []
+    for record in records:
+        is_open = record.status == "running"
+        shown = with_usage(record, await store.load_calls(record.run_id)) if is_open else record
+        entries.append((shown, _is_executed(store, record)))
+    return entries
+
+
+def _is_of(record: RunRecord, program: str) -> bool:
+    """Whether `program` is the whole name of the run's program, or its end."""
+    wanted = program.replace("-", "_")
+    return record.program in (program, wanted) or record.program.endswith(
+        tuple(mark + name for mark in ":." for name in (program, wanted))
+    )
+
+
+def _is_executed(store: Store, record: RunRecord) -> bool:
+    if record.status != "running":
+        return False
+    try:
+        with store.lease(record.run_id):
+            return False
+    except StoreError:
+        return True
+
+
+def with_usage(record: RunRecord, calls: list[CallRecord]) -> RunRecord:
+    """Count what a run has used that wrote no sum, as it runs or was killed."""
+    paid = [call for call in calls if call.source == "engine"]
+    usage = sum((call.usage for call in paid), Usage())
+    return replace(record, usage=usage, cost=sum(c.cost for c in paid), calls=len(calls))
+
+
+def _shown_status(record: RunRecord, is_executed: bool) -> str:
+    is_dead = record.status == "running" and not is_executed
+    return "interrupted?" if is_dead else record.status
+
+
+def _is_priced(record: RunRecord) -> bool:
+    command: Any = record.manifest.get("command")
+    settings = command.get("settings") if isinstance(command, dict) else None
+    return isinstance(settings, dict) and any(n.startswith("price_") for n in settings)
+
+
+def _shown_cost(record: RunRecord) -> str:
+    cost = known_cost(record.cost, record.usage, is_priced=_is_priced(record))
+    return "-" if cost is None else f"{cost:.4g}"
 
 
 def _took(record: RunRecord) -> str:
@@ -56,9 +131,11 @@ def _short(name: str) -> str:
     return name.rpartition(":")[2].rpartition(".")[2]
 
 
-def run_json(record: RunRecord) -> dict[str, Any]:
-    """A run's record as JSON values."""
+def run_json(record: RunRecord, *, is_executed: bool) -> dict[str, Any]:
+    """A run's record as JSON values; a cost that nobody knows is null."""
     shown: dict[str, Any] = safe_plain(record)
+    shown["cost"] = known_cost(record.cost, record.usage, is_priced=_is_priced(record))
+    shown["is_executed"] = is_executed
     return shown
 
 
@@ -68,11 +145,16 @@ def show_run(
     """Print a run's record and the tree of its calls."""
     with opened_store(settings) as store:
         record, calls, values, requests = asyncio.run(_read_run(store, prefix, has_prompts))
+        is_executed = _is_executed(store, record)
+    if record.status == "running":
+        record = with_usage(record, calls)
+    is_priced = _is_priced(record)
     if is_json:
-        shown = run_json(record)
+        shown = run_json(record, is_executed=is_executed)
         shown["calls"] = [
             {
                 **safe_plain(call),
+                "cost": known_cost(call.cost, call.usage, is_priced=is_priced),
                 "value": call_value(call, values),
                 **({"request": requests.get(call.request_digest or "")} if has_prompts else {}),
             }
@@ -80,7 +162,7 @@ def show_run(
         ]
         write(as_json(shown))
         return OK
-    for line in _head(record):
+    for line in _head(record, is_executed):
         write(line if line.startswith("error") else fitted(line))
     for line in call_lines(calls, values, requests):
         write(line if has_prompts else fitted(line), raw=is_raw)
@@ -101,22 +183,29 @@ async def _read_run(
     return record, calls, values, requests
 
 
-def _head(record: RunRecord) -> list[str]:
+def _head(record: RunRecord, is_executed: bool) -> list[str]:
     from motet.cli.terminal import shown_usage
 
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created_at))
     lines = [
         f"run      {record.run_id}",
         f"program  {one_line(record.program)}",
-        f"status   {record.status}, started {started}",
-        f"used     {shown_usage(record.usage, record.cost, None)}",
+        f"status   {_shown_status(record, is_executed)}, started {started}",
+        f"used     {shown_usage(record.usage, 0.0, None)}",
+        f"cost     {_shown_cost(record)}",
     ]
     if record.error is not None:
         kind, message = record.error.get("type"), record.error.get("message")
         lines.append(f"error    {kind}: {one_line(str(message), 400)}")
-    if record.status != "finished":
+    if record.status != "finished" and not is_executed and _may_resume(record):
         lines.append(f"resume   motet runs resume {record.run_id}")
     return lines
+
+
+def _may_resume(record: RunRecord) -> bool:
+    if record.error is None or record.error.get("type") == TooFewSurvivorsError.__name__:
+        return True  # the store does not hold what became of the calls that did not survive
+    return can_resuming_help(restore_error(record.error))
 
 
 def call_lines(
@@ -195,10 +284,12 @@ def resume_run(
     from motet.cli.calling import from_manifest
     from motet.cli.run import run_invocation
 
-    record = ask(settings_of(options), lambda store: find_run(store, prefix))
+    before = settings_of(options)
+    record = ask(before, lambda store: find_run(store, prefix))
     invocation, kept = from_manifest(record.manifest)
     given = {name: value for name, value in options.items() if value is not None}
     settings = settings_of({**kept, **given})
+    settings.note_kept(before, kept.get("model"))
     # The run goes on with its own seed and, unless told otherwise, its own budget.
     settings = settings.model_copy(update={"seed": None})
     return run_invocation(invocation, settings, resume=record.run_id, **flags)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -59,6 +62,14 @@ class Settings(BaseSettings):
     """Per million tokens."""
     price_completion: float | None = None
 
+    _foreign_model: str | None = PrivateAttr(default=None)
+    """The model, where only the folder's file names it."""
+    _is_key_own: bool = PrivateAttr(default=True)
+    """Whether `api_key` is the user's, and not one that the folder's file holds."""
+    _is_store_foreign: bool = PrivateAttr(default=False)
+    _is_all_foreign: bool = PrivateAttr(default=False)
+    """Whether every model was named by somebody else than the user."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -91,14 +102,38 @@ class Settings(BaseSettings):
             timeout_s=self.timeout,
         )
 
-    def make_model(self, text: str) -> Model:
-        """Return the model that `text` names, with its price and key."""
+    @property
+    def is_priced(self) -> bool:
+        return self.price_prompt is not None or self.price_completion is not None
+
+    def note_origins(self, options: Mapping[str, Any]) -> None:
+        """Note what only the current folder's file says: whoever wrote that may be a stranger."""
+        folder = _folder_settings()
+        foreign = {n for n in folder if n not in options and not _is_in_environment(n)}
+        self._foreign_model = self.model if "model" in foreign else None
+        self._is_store_foreign = "store" in foreign
+        self._is_key_own = "api_key" not in foreign
+
+    def note_kept(self, before: Settings, model: str | None) -> None:
+        """Note that `model` is that of a run, which the store of `before` holds."""
+        self._is_all_foreign = before._is_store_foreign
+        if before._foreign_model is not None and before._foreign_model == model:
+            self._foreign_model = model
+
+    def make_model(self, text: str, *, is_foreign: bool = False) -> Model:
+        """Return the model that `text` names, with its price and key.
+
+        Raises:
+            CommandError: The key would go to a server that the user did not name; `is_foreign`
+                says so.
+        """
         price = None
         if self.price_prompt is not None or self.price_completion is not None:
             price = Price(prompt=self.price_prompt or 0.0, completion=self.price_completion or 0.0)
-        return Model(text, price=price, api_key=self._key_for(text))
+        is_foreign = is_foreign or self._is_all_foreign or text == self._foreign_model
+        return Model(text, price=price, api_key=self._key_for(text, is_foreign))
 
-    def _key_for(self, text: str) -> str | None:
+    def _key_for(self, text: str, is_foreign: bool) -> str | None:
         try:
             parts = urlsplit(text)
         except ValueError:
@@ -106,6 +141,13 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https"):
             return None
         if self.api_key is not None:
+            if is_foreign and self._is_key_own and not _is_loopback(parts.hostname):
+                place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+                raise CommandError(
+                    f"the API key is not sent to {place}: a file names that server, not you",
+                    f"if you trust it, pass --model {text} or set MOTET_MODEL; "
+                    "else unset MOTET_API_KEY",
+                )
             return self.api_key.get_secret_value()
         is_openai = parts.scheme == "https" and parts.hostname == "api.openai.com"
         if is_openai and self.openai_api_key is not None:
@@ -120,7 +162,9 @@ def read_settings(**options: Any) -> Settings:
         CommandError: One is unknown or out of range; names it and where it stands.
     """
     try:
-        return Settings(**{k: v for k, v in options.items() if v is not None})
+        given = {k: v for k, v in options.items() if v is not None}
+        settings = Settings(**given)
+        settings.note_origins(given)
     except tomllib.TOMLDecodeError as exc:
         raise CommandError(f"{_file_with_error()} is no TOML: {exc}") from None
     except OSError as exc:
@@ -139,6 +183,30 @@ def read_settings(**options: Any) -> Settings:
             f"the setting {name} is {problem['input']!r}: {shown}",
             f"it comes from --{name.replace('_', '-')}, MOTET_{name.upper()} or {FILE_NAME}",
         ) from None
+    return settings
+
+
+def _folder_settings() -> dict[str, Any]:
+    """What the current folder's file says, where that is not the user's own."""
+    user, folder = settings_files()
+    try:
+        if user.exists() and folder.samefile(user):
+            return {}
+        return tomllib.loads(folder.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def _is_in_environment(name: str) -> bool:
+    wanted = f"MOTET_{name.upper()}"
+    return any(value and key.upper() == wanted for key, value in os.environ.items())
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _known() -> str:

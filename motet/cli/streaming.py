@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from motet.cli.terminal import encodable, escaped
@@ -28,7 +29,16 @@ def final_prompt(graph: Graph) -> str | None:
 class StreamedText:
     """Writes the text of one call. After a retry it goes on where the same text was cut."""
 
-    def __init__(self, call_id: str | None, *, is_raw: bool, stream: TextIO) -> None:
+    def __init__(
+        self,
+        call_id: str | None,
+        *,
+        is_raw: bool,
+        stream: TextIO,
+        before_first: Callable[[], None] | None = None,
+    ) -> None:
+        """Write to `stream`; call `before_first` when there is something to write at last."""
+        self._before_first = before_first
         self._call_id = call_id
         self._is_escaped = stream.isatty() and not is_raw
         self._stream = stream
@@ -55,6 +65,9 @@ class StreamedText:
         self.written = self._attempt
 
     def _write(self, text: str) -> None:
+        if self._before_first is not None:
+            self._before_first()
+            self._before_first = None
         shown = escaped(text) if self._is_escaped else text
         self._stream.write(encodable(shown, self._stream))
         self._stream.flush()

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_json",
+    "counted",
     "escaped",
     "fitted",
+    "known_cost",
     "note",
     "one_line",
     "plain",
@@ -94,14 +96,24 @@ def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:
     from motet.observers.tree import shown_seconds
 
     parts = [
-        f"{usage.calls} {'call' if usage.calls == 1 else 'calls'}",
-        f"{usage.tokens:,} tokens ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)",
+        counted(usage.calls, "call"),
+        f"{counted(usage.tokens, 'token')} ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)",
     ]
     if cost:
         parts.append(f"cost {cost:.6g}")
     if duration_s is not None:
         parts.append(shown_seconds(duration_s))
     return "  ".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def known_cost(cost: float, usage: Usage, *, is_priced: bool) -> float | None:
+    """`cost`, or None where tokens were used whose price nobody gave."""
+    return cost if cost or is_priced or not usage.tokens else None
 
 
 def show_table(columns: list[str], rows: list[list[str]]) -> None:

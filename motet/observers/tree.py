@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _REFRESHES_PER_S = 8
 _DOTS = 10
+_LEAST_NAME = 16
 _LEAST_ERROR = 12
 """Columns that an error needs to be shown beside its calls."""
 _MARKS = {"finished": "●", "running": "◐", "failed": "✗", "cancelled": "◌", "waiting": "○"}
@@ -103,7 +104,11 @@ class ProgressTree:
             height = max(3, self._console.height - 1)
             rows = self._rows(height - 1)
             width = max(20, self._console.width)
-            lines = [self._line(prefix, group, width, now_s) for prefix, group in rows.shown]
+            shown = {id(group) for _, group in rows.shown}
+            lines = [
+                self._line(prefix, group, width, now_s, error=_own_error(group, shown))
+                for prefix, group in rows.shown
+            ]
             if rows.num_hidden:
                 lines.append(RichText(f"  ... {rows.num_hidden} more lines", style="dim"))
             lines.append(self._footer(width, now_s))
@@ -118,42 +123,49 @@ class ProgressTree:
         rows.cut(height)
         return rows
 
-    def _line(self, prefix: str, group: Group, width: int, now_s: float) -> Text:
+    def _line(
+        self, prefix: str, group: Group, width: int, now_s: float, *, error: str | None
+    ) -> Text:
         from rich.text import Text as RichText
 
         guide = prefix if self._marks is _MARKS else _ascii_guide(prefix)
-        right = self._right(group, now_s)
-        room = max(8, width - len(guide) - len(right) - 2)
+        least = min(_LEAST_NAME, len(group.name))
+        right = self._right(group, now_s, width - len(guide) - least - 2)
+        room = max(least, width - len(guide) - len(right) - 2)
         name = one_line(group.name, room)
         line = RichText(guide, style="dim", no_wrap=True)
         line.append(name, style="bold" if group.children else "")
         room -= len(name)
-        if group.error is not None and room > _LEAST_ERROR:
-            problem = one_line(group.error, room - 2)
+        if error is not None and room > _LEAST_ERROR:
+            problem = one_line(error, room - 2)
             line.append(f"  {problem}", style="red")
             room -= 2 + len(problem)
         line.append(" " * (room + 2))
         line.append_text(right)
         return line
 
-    def _right(self, group: Group, now_s: float) -> Text:
+    def _right(self, group: Group, now_s: float, most: int) -> Text:
+        """What was counted, without what finds no room in `most` columns; the time stays."""
         from rich.text import Text as RichText
 
         done = group.finished + group.failed + group.cancelled
-        right = RichText()
-        if group.retries:
-            right.append(f"{group.retries} retried ", style="yellow")
-        if group.cached:
-            right.append(f"{group.cached} kept ", style="cyan")
-        if group.tokens:
-            right.append(f"{group.tokens:,} tok ", style="dim")
-        right.append(f"{done}/{group.created} ")
         states = _states(group)
+        marks = RichText()
         for state, equal in itertools.groupby(states):
-            right.append(self._marks[state] * len(list(equal)), style=_STYLES[state])
-        right.append(" " * (_DOTS - len(states)))
-        right.append(f" {shown_seconds(group.seconds(now_s)):>6}", style="dim")
-        return right
+            marks.append(self._marks[state] * len(list(equal)), style=_STYLES[state])
+        marks.append(" " * (_DOTS - len(states)))
+        parts = {
+            "retries": RichText(f"{group.retries} retried " if group.retries else "", "yellow"),
+            "cached": RichText(f"{group.cached} kept " if group.cached else "", "cyan"),
+            "tokens": RichText(f"{group.tokens:,} tok " if group.tokens else "", "dim"),
+            "done": RichText(f"{done}/{group.created} "),
+            "marks": marks,
+            "time": RichText(f" {shown_seconds(group.seconds(now_s)):>6}", "dim"),
+        }
+        for name in ("tokens", "cached", "retries", "marks"):
+            if sum(map(len, parts.values())) > most:
+                del parts[name]
+        return RichText().join(parts.values())
 
     def _footer(self, width: int, now_s: float) -> Text:
         from rich.text import Text as RichText
@@ -204,14 +216,25 @@ class _Rows:
 
 
 def _visible(group: Group) -> list[Group]:
-    """Children of `group`; a collector stands only for its inputs and is left out."""
+    """Children of `group` by their starts, those that wait last.
+
+    A collector stands only for its inputs and is left out.
+    """
     found: list[Group] = []
     for child in group.children.values():
         if child.kind == "collect":
             found.extend(_visible(child))
         else:
             found.append(child)
-    return found
+    return sorted(found, key=lambda g: (g.started_s is None, g.started_s or 0.0))
+
+
+def _own_error(group: Group, shown: set[int]) -> str | None:
+    """The group's error, unless a line below it says the same."""
+    if group.error is None:
+        return None
+    is_below = any(g.error == group.error and id(g) in shown for g in group.walk())
+    return None if is_below else group.error
 
 
 def _rank(group: Group) -> int:

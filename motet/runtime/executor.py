@@ -108,6 +108,7 @@ class Executor:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._steps = StepRunner()
         self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
+        self._checked: dict[tuple[int, int, int], Any] = {}
         self._unsettled: Unsettled | None = None
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
@@ -195,6 +196,15 @@ class Executor:
             found = (prompt.binding.resolved(model), prompt.binding, model)
             self._samplings[key] = found
         return found[0]
+
+    def is_new_pairing(self, prompt: Prompt[Any], model: Model, scope: Scope | None) -> bool:
+        """Say once for each binding, model and scope that they were not checked yet."""
+        key = (id(prompt.binding), id(model), id(scope))
+        if key in self._checked:
+            return False
+        # What is checked is kept, so that its ids stay its own.
+        self._checked[key] = (prompt.binding, model, scope)
+        return True
 
     async def dispatcher(self, model: Model) -> Dispatcher:
         return await self._engines.dispatcher(model, self._max_concurrency)

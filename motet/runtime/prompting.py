@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -93,8 +92,9 @@ def derive_seed(seed: int, call_id: str) -> int:
 
 def with_seed(sampling: Sampling, seed: int | None) -> Sampling:
     """Copy settings that were checked before, with another seed."""
-    changed = copy(sampling)
-    object.__setattr__(changed, "seed", seed)
+    changed = object.__new__(Sampling)
+    for name in Sampling.__slots__:
+        object.__setattr__(changed, name, seed if name == "seed" else getattr(sampling, name))
     return changed
 
 
@@ -162,13 +162,15 @@ async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
     ref = call.ref
     prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
     model = model_of(prompt, ref.scope, run.default_model)
-    check_prompt(ref, model, None, priced=False)
-    assert model is not None
+    if model is None:
+        check_prompt(ref, model, None, priced=False)
+        raise AssertionError("a prompt without a model is refused")
     if model.program is not None:
         return await _ask_program(run, call, model, chat, prompt.binding.samples or 1)
     dispatcher = await run.dispatcher(model)
     engine = dispatcher.engine
-    check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
+    if run.is_new_pairing(prompt, model, ref.scope):
+        check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
     if chat and chat[-1].role == "assistant":
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from urllib.parse import quote, quote_plus
 
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import URL
@@ -31,10 +33,32 @@ _ADVICE = (
     ("no such table", "the file was changed by something else; give another path"),
 )
 
+_LEAST_SECRET = 6
+_SCHEMES = ("postgres", "postgresql", "psycopg")
+
 
 def hide_password(text: str, url: URL) -> str:
-    """Mask the password of `url` wherever `text` repeats it."""
-    return text.replace(str(url.password), "***") if url.password else text
+    """Mask the password of `url` where `text` repeats it.
+
+    In its place of a URL or a connection string it is masked whatever it is. Elsewhere it is masked
+    as a whole word, unless it is too short to tell from other words, or no secret: what the URL
+    says elsewhere too.
+    """
+    if not url.password:
+        return text
+    secret = str(url.password)
+    for written in {secret, quote(secret, safe=""), quote_plus(secret)}:
+        found = re.escape(written)
+        text = re.sub(rf"(://[^/\s:@]*:){found}(?=@)", r"\1***", text)
+        text = re.sub(rf"(\bpassword=)(['\"]?){found}(?!\w)", r"\1\2***", text)
+        if len(secret) >= _LEAST_SECRET and secret not in _seen_parts(url):
+            text = re.sub(rf"(?<!\w){found}(?!\w)", "***", text)
+    return text
+
+
+def _seen_parts(url: URL) -> set[str]:
+    parts = (url.username, url.host, url.database, *_SCHEMES)
+    return {part for part in parts if part}
 
 
 def describe_url(url: URL) -> str:

@@ -2,21 +2,26 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import make_url
 
-from motet.cli.failures import exit_code
+from motet.cli.failures import describe, exit_code, way_on
 from motet.errors import (
     BudgetExhaustedError,
     ConfigError,
+    CutOffReplyError,
     EngineUnavailableError,
     ModelNotFoundError,
     MotetError,
     ParseError,
     PluginError,
     ProgramError,
+    RequestRejectedError,
     RunFailedError,
+    StepError,
     StoreError,
     TooFewSurvivorsError,
 )
+from motet.store.failures import hide_password
 
 SPENT = BudgetExhaustedError("spent", limit="max_calls", limit_value=1)
 LIMITED = """
@@ -81,3 +86,52 @@ def test_a_store_on_a_full_disk_is_told(stub):
     assert process.returncode == 3, process.stderr
     assert "s.db" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+FINAL = [ParseError("x"), RequestRejectedError("x", status=401)]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        *[(error, "runs show r --prompts") for error in FINAL],
+        (TooFewSurvivorsError("x", failures=FINAL), "runs show r --prompts"),
+        (CutOffReplyError("x"), "raise --max-tokens"),
+        (EngineUnavailableError("x"), "resume it by"),
+        (TooFewSurvivorsError("x", failures=[*FINAL, SPENT]), "resume it by"),
+        (StepError("x", error_type="E"), "resume it by"),
+    ],
+)
+def test_resuming_is_offered_where_it_can_help(error, told):
+    """What is final is not to be resumed; what was said is shown instead."""
+    way = way_on(error, "r", is_kept=True, has_max_tokens=True) or ""
+
+    assert told in way
+    assert ("resume" in way) == ("resume" in told)
+
+
+def test_one_attempt_is_singular():
+    """A note of one attempt says so."""
+    error = EngineUnavailableError("x")
+    error.add_note("gave up after 1 attempts")
+
+    assert "(gave up after 1 attempt)" in describe(failed(error)).message
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "shown"),
+    [
+        ("postgresql://u:p@h/x", "store postgresql://u:p@h/x: up", "postgresql://u:***@h/x: up"),
+        (
+            "postgresql://postgres:postgres@h/x",
+            'postgresql://postgres:postgres@h: user "postgres"',
+            'postgresql://postgres:***@h: user "postgres"',
+        ),
+        ("postgresql://u:s3cr%40t@h/x", "postgresql://u:s3cr%40t@h s3cr@t", "u:***@h ***"),
+        ("postgresql://u:secret@h/x", "secretary says secret", "secretary says ***"),
+        ("postgresql://u:abc@h/x", "host=h password=abc", "host=h password=***"),
+    ],
+)
+def test_a_password_is_masked_and_nothing_else(url, text, shown):
+    """A password is masked in its place, and elsewhere only as a long, whole word."""
+    assert hide_password(text, make_url(url)).endswith(shown)

@@ -42,7 +42,7 @@ def test_output_is_in_the_order_of_the_input(motet, stub, tmp_path):
     assert [line["row"] for line in lines] == list(range(1, 11))
     assert [line["id"] for line in lines] == [f"r{i}" for i in range(10)]
     assert all(line["value"] for line in lines)
-    assert not (tmp_path / "out.jsonl.motet").exists()
+    assert json.loads((tmp_path / "out.jsonl.motet").read_text())["run_id"] is None
 
 
 def test_bad_rows_are_reported_and_do_not_stop(motet, stub, tmp_path):
@@ -261,3 +261,79 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(spawn, motet, stub, tmp_pat
     assert "Traceback" not in process.stderr
     assert again.exit_code == 0, again.stderr
     assert [line["row"] for line in read(tmp_path / "out.jsonl")] == list(range(1, 61))
+
+
+def test_a_full_disk_under_the_state_is_told(motet, stub, tmp_path, monkeypatch):
+    """Where the state beside the output cannot be written, a clean error ends the map."""
+    write_rows(tmp_path, [{"text": "x"}])
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("motet.cli.mapping_state.os.replace", full)
+    result = motet(*mapping(stub))
+
+    assert result.exit_code == 1
+    assert "error: out.jsonl.motet cannot be written: No space left" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert stub.digests == []
+
+
+def test_a_whole_output_is_not_taken_for_that_of_other_settings(motet, stub, tmp_path):
+    """After its end too an output is refused for another seed; --force begins it anew."""
+    write_rows(tmp_path, [{"text": "x"}])
+    motet(*mapping(stub))
+    before = read(tmp_path / "out.jsonl")
+
+    refused = motet(*mapping(stub, "--seed", "4"))
+    kept = read(tmp_path / "out.jsonl")
+    forced = motet(*mapping(stub, "--seed", "4", "--force"))
+
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    assert kept == before
+    assert forced.exit_code == 0, forced.stderr
+    assert read(tmp_path / "out.jsonl") != before
+
+
+FLAKY = """
+import motet
+from pathlib import Path
+
+@motet.step
+def check(text: str) -> str:
+    if text == "b" and not Path("mended").exists():
+        raise ValueError("not yet")
+    return text.upper()
+"""
+
+
+def test_failed_rows_are_asked_again_in_place(motet, tmp_path):
+    """--retry-failed works on the failed rows only, and leaves the order and the others."""
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    write_rows(tmp_path, ['"a"', '"b"', '"c"'])
+    command = ["map", "flaky.py:check", "rows.jsonl", "-o", "out.jsonl", "--store", "s.db"]
+    first = motet(*command)
+
+    still = motet(*command, "--retry-failed")
+    (tmp_path / "mended").touch()
+    mended = motet(*command, "--retry-failed")
+    nothing = motet(*command, "--retry-failed")
+
+    assert [first.exit_code, still.exit_code] == [1, 1]
+    assert mended.exit_code == 0, mended.stderr
+    assert [line["value"] for line in read(tmp_path / "out.jsonl")] == ["A", "B", "C"]
+    assert not (tmp_path / "out.jsonl.retry").exists()
+    assert "1 row, 0 failed" in mended.stderr
+    assert "no row" in nothing.stderr
+
+
+def test_a_row_may_not_send_the_key_to_a_server(motet, tmp_path):
+    """A model that only a row names gets no key from the environment."""
+    write_rows(tmp_path, [{"text": "x", "models": ["http://evil.example/v1#m"]}])
+
+    result = motet("map", "prog.py:ask_models", "rows.jsonl", "--store", "none",
+                   env={"MOTET_API_KEY": "sk-mine"})  # fmt: skip
+
+    assert result.exit_code == 1
+    assert "key is not sent to http://evil.example" in result.stdout

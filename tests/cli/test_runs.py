@@ -147,3 +147,50 @@ def test_without_a_store_there_are_no_runs(motet):
     result = motet("runs", "list", "--store", "none")
 
     assert result.exit_code == 2
+
+
+def test_a_cost_that_nobody_knows_is_not_zero(motet, run):
+    """Without a price the cost is `-` and null; with one it is a number, be it 0."""
+    unknown, free = run(), run("--seed", "2", "--price-prompt", "0")
+
+    listed = {r["run_id"]: r["cost"] for r in json.loads(runs(motet, "list", "--json").stdout)}
+    shown = json.loads(runs(motet, "show", unknown, "--json").stdout)
+    text = runs(motet, "show", unknown).stdout
+
+    assert listed == {unknown: None, free: 0.0}
+    assert [c["cost"] for c in shown["calls"] if c["kind"] == "prompt"] == [None, None]
+    assert "cost     -" in text
+
+
+def test_list_finds_programs_by_their_short_names(motet, run):
+    """--program takes what the table shows; where nothing is found that is said."""
+    run_id = run()
+
+    found = [json.loads(runs(motet, "list", "--json", "--program", name).stdout)
+             for name in ("wide", "prog:wide")]  # fmt: skip
+    nothing = runs(motet, "list", "--program", "ide")
+
+    assert [[r["run_id"] for r in records] for records in found] == [[run_id], [run_id]]
+    assert "no run has program 'ide'" in nothing.stderr
+    assert "no runs yet" not in nothing.stderr
+
+
+def test_a_killed_run_shows_what_it_paid(start_stub, spawn, motet):
+    """After kill -9 the usage is that of the kept calls; while it runs, the run is running."""
+    stub = start_stub("--delay-ms", "100")
+    process = spawn("run", "prog.py:chain", "q", "--length", "40", "--model", stub.url,
+                    "--store", "s.db")  # fmt: skip
+    stub.wait_for(8)
+    alive = runs(motet, "list").stdout
+    process.kill()
+    process.wait()
+
+    listed = runs(motet, "list").stdout
+    [record] = json.loads(runs(motet, "list", "--json").stdout)
+    text = runs(motet, "show", record["run_id"]).stdout
+
+    assert " running " in alive
+    assert "interrupted?" in listed
+    assert record["usage"]["calls"] == text.count("+ ask on") > 0
+    assert "used     0 calls" not in text
+    assert "motet runs resume" in text

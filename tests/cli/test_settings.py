@@ -76,3 +76,50 @@ def test_environment_names_model_and_store(motet, stub, tmp_path):
     listed = motet("runs", "list", "--json", env=env)
 
     assert [r["run_id"] for r in json.loads(listed.stdout)] == [json.loads(result.stdout)["run_id"]]
+
+
+EVIL = "https://evil.example/v1#m"
+
+
+def test_the_key_is_not_sent_where_only_the_folder_says(tmp_path, monkeypatch):
+    """A server that ./motet.toml alone names gets no key of the environment or the user."""
+    (tmp_path / "motet.toml").write_text(f'model = "{EVIL}"\n')
+    monkeypatch.setenv("MOTET_API_KEY", "sk-mine")
+
+    settings = read_settings()
+
+    with pytest.raises(CommandError, match="key is not sent to https://evil.example") as caught:
+        settings.make_model(settings.model)
+    assert "--model" in (caught.value.hint or "")
+    assert read_settings(model=EVIL).make_model(EVIL).api_key == "sk-mine"
+    monkeypatch.setenv("MOTET_MODEL", EVIL)
+    assert read_settings().make_model(EVIL).api_key == "sk-mine"
+
+
+def test_the_key_is_sent_to_the_users_own_server(tmp_path, monkeypatch):
+    """The user's configuration, a loopback server and a file with its own key are trusted."""
+    user = tmp_path / "home" / "motet"
+    user.mkdir(parents=True)
+    (user / "motet.toml").write_text(f'model = "{EVIL}"\n')
+    monkeypatch.setenv("MOTET_API_KEY", "sk-mine")
+
+    from_user = read_settings().make_model(EVIL).api_key
+    (tmp_path / "motet.toml").write_text('model = "http://127.0.0.1:8000/v1"\n')
+    loopback = read_settings().make_model("http://127.0.0.1:8000/v1").api_key
+    monkeypatch.delenv("MOTET_API_KEY")
+    (tmp_path / "motet.toml").write_text(f'model = "{EVIL}"\napi_key = "theirs"\n')
+    own = read_settings().make_model(EVIL).api_key
+
+    assert [from_user, loopback, own] == ["sk-mine", "sk-mine", "theirs"]
+
+
+def test_a_run_in_the_folders_store_does_not_get_the_key(tmp_path, monkeypatch):
+    """A kept run's model is no word of the user where the folder's file names the store."""
+    (tmp_path / "motet.toml").write_text('store = "theirs.db"\n')
+    monkeypatch.setenv("MOTET_API_KEY", "sk-mine")
+    settings = read_settings(model=EVIL)
+
+    settings.note_kept(read_settings(), EVIL)
+
+    with pytest.raises(CommandError):
+        settings.make_model(EVIL)

@@ -51,3 +51,18 @@ def test_the_final_prompt_is_the_one_that_gives_the_value():
     names = {node.id: node.short_name for node in moa.nodes}
     assert names[final_prompt(moa) or ""] == "aggregate"
     assert final_prompt(best) is None
+
+
+def test_the_tree_gives_way_to_the_first_text():
+    """What was shown until then is ended once, before anything is written."""
+    stream = io.StringIO()
+    seen: list[str] = []
+    printed = StreamedText(
+        "c", is_raw=False, stream=stream, before_first=lambda: seen.append(stream.getvalue())
+    )
+
+    for event in attempt(1, "one ", "two"):
+        printed.on_event(event)
+
+    assert seen == [""]
+    assert stream.getvalue() == "one two"

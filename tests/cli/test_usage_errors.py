@@ -73,7 +73,7 @@ def test_the_options_are_really_there():
         (["run", "prog.py:typed", "q", "--budget-cost", "nan"], "nan"),
         (["map", "prog.py:typed"], "no rows are named"),
         (["map", "prog.py:typed", "absent.jsonl"], "absent.jsonl cannot be read"),
-        (["models", "--url", "host"], "no engine URL"),
+        (["models", "--url", "host"], "such as http://"),
         (["runs", "list", "--status", "done"], "finished"),
     ],
 )
@@ -119,3 +119,40 @@ def test_list_names_every_program(motet):
     for name in programs.__all__:
         assert name in text.stdout
     assert [p["name"] for p in json.loads(shown.stdout)] == programs.__all__
+
+
+@pytest.mark.parametrize("args", [[], ["runs"]])
+def test_without_a_command_the_help_is_shown(motet, args):
+    """The bare command shows its help, and no empty error."""
+    result = motet(*args)
+
+    assert result.exit_code == 2
+    assert "Usage" in result.output
+    assert "error" not in result.stderr
+
+
+def test_the_help_lists_every_exit_code(motet):
+    """The page of --help names the codes 70 and 141 too."""
+    text = " ".join(motet("--help").stdout.split())
+
+    assert "70 a bug" in text
+    assert "141 whoever" in text
+
+
+def test_a_graph_file_hints_at_the_option_for_operations(motet, tmp_path):
+    """An operation of a file that was not given is an error that names --operations."""
+    planned = motet("plan", "prog.py:wide", "q", "--json")
+    (tmp_path / "g.json").write_text(planned.stdout)
+
+    result = motet("run", "g.json", "--store", "none")
+
+    assert result.exit_code == 2
+    assert "--operations FILE.py" in result.stderr
+
+
+def test_a_wrong_server_is_no_reason_to_name_a_local_model(motet):
+    """`models --url` asks for a server's URL, not for a model."""
+    result = motet("models", "--url", "nonsense")
+
+    assert result.exit_code == 2
+    assert "local:" not in result.stderr

@@ -234,3 +234,50 @@ def test_the_display_ends_with_the_run():
 
     assert "1/1 model calls" in written
     assert written.rstrip().endswith("\x1b[?25h")
+
+
+def test_groups_stand_in_the_order_of_their_starts():
+    """What began first is above what began later or waits."""
+    tree, _ = tree_on()
+
+    for event in [begun(), created("a", "demo:aggregate"), created("p", "demo:propose")]:
+        tree.on_event(event)
+    tree.on_event(CallStarted(**common("p")))
+    tree.on_event(CallStarted(**common("a", "demo:aggregate")))
+    lines = shown(tree)
+    tree.close()
+
+    assert [line.split()[0] for line in lines[:2]] == ["propose", "aggregate"]
+
+
+def test_a_failure_is_shown_once():
+    """A program that failed by its call does not repeat what that one's line says."""
+    tree, _ = tree_on(width=100)
+
+    tree.on_event(begun())
+    tree.on_event(created("p", "demo:all", kind="program"))
+    tree.on_event(created("c", parent="p"))
+    for call_id in ("c", "p"):
+        tree.on_event(CallFailed(**common(call_id), error_type="E", message="boom"))
+    lines = shown(tree)
+    tree.close()
+
+    assert ["boom" in line for line in lines[:2]] == [False, True]
+
+
+def test_the_time_stays_on_a_narrow_terminal():
+    """At 40 columns counts give way, the name and the time remain."""
+    tree, _ = tree_on(width=40)
+
+    tree.on_event(begun())
+    tree.on_event(created("c", "demo:a_long_name_of_an_operation"))
+    tree.on_event(CallStarted(**common("c")))
+    tree.on_event(EngineRetried(**common("c"), attempt=1, error="x", wait_s=0.1))
+    tree.on_event(finished("c", source="cache"))
+    line = shown(tree)[0]
+    tree.close()
+
+    assert len(line) <= 40
+    assert line.endswith("s")
+    assert line.startswith("a_long_name_o")
+    assert "1/1" in line
