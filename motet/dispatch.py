@@ -150,7 +150,7 @@ class Dispatcher:
                     raise
                 if attempt >= self._most_attempts(error):
                     self._is_down = isinstance(error, EngineUnavailableError)
-                    error.add_note(f"gave up after {attempt} attempts")
+                    error.add_note(f"gave up after {attempt} attempt{'s' if attempt > 1 else ''}")
                     raise
                 wait_s = self._wait_s(error, attempt)
                 failure = error

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     store: str | None = None
     """A path, a URL, or `none`."""
     api_key: SecretStr | None = None
-    """Sent to every HTTP engine."""
+    """Sent to every HTTP engine that the user names."""
     openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key")
     )
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
                 place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
                 raise CommandError(
                     f"the API key is not sent to {place}: a file names that server, not you",
-                    f"if you trust it, pass --model {text} or set MOTET_MODEL; "
+                    "if you trust it, name it yourself by --model URL or MOTET_MODEL; "
                     "else unset MOTET_API_KEY",
                 )
             return self.api_key.get_secret_value()

@@ -332,8 +332,9 @@ def test_a_row_may_not_send_the_key_to_a_server(motet, tmp_path):
     """A model that only a row names gets no key from the environment."""
     write_rows(tmp_path, [{"text": "x", "models": ["http://evil.example/v1#m"]}])
 
-    result = motet("map", "prog.py:ask_models", "rows.jsonl", "--store", "none",
-                   env={"MOTET_API_KEY": "sk-mine"})  # fmt: skip
+    result = motet("map", "prog.py:ask_models", "rows.jsonl", "-o", "out.jsonl",
+                   "--store", "none", env={"MOTET_API_KEY": "sk-mine"})  # fmt: skip
+    [line] = read(tmp_path / "out.jsonl")
 
     assert result.exit_code == 1
-    assert "key is not sent to http://evil.example" in result.stdout
+    assert "key is not sent to http://evil.example" in line["error"]["message"]
