@@ -38,8 +38,6 @@ def _environment(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("page", [p for p in _PAGES if _blocks(p, "python")], ids=_name)
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     """The blocks of a page run one after another, as a reader would type them."""
-    if page.name == "design.md":
-        pytest.skip("sketches of the design, with dots where code would be")
     script = tmp_path / "blocks.py"
     script.write_text("\n".join(_blocks(page, "python")))
 
