@@ -97,20 +97,40 @@ async def arun(
         RunFailedError: The run ended without its value; holds the partial result and the run's
             id, to resume from.
     """
-    return await _arun(
-        ref,
-        budget=budget,
-        seed=seed,
-        model=model,
-        store=store,
-        cache=cache,
-        resume=resume,
-        observers=observers,
-        stream=stream,
-        max_concurrency=max_concurrency,
-        manifest=manifest,
-        patience_s=patience_s,
-    )
+    if not isinstance(ref, Ref):
+        raise UnboundInputError(f"run takes a ref, not {type(ref).__name__}")
+    if ref.branch.live is not None:
+        raise UnboundInputError(
+            f"{ref!r} belongs to a running program, which has started it; await it there",
+            place=ref.place,
+        )
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError(f"budget is {budget!r}; write motet.Budget(max_tokens=...)")
+    for observer in observers:
+        if isinstance(observer, type) or not callable(getattr(observer, "on_event", None)):
+            raise ConfigError(f"observer {observer!r} has no method on_event")
+    if max_concurrency is not None and max_concurrency < 1:
+        raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
+    if resume is not None and store is None:
+        raise ConfigError("resume needs a store; store is None")
+    with contextlib.ExitStack() as stack:
+        opened = _open_store(store, stack)
+        journal, budget, seed = await _open_journal(
+            opened, ref, resume, budget, seed, dict(manifest or {}), stack
+        )
+        executor = Executor(
+            journal.record.run_id if journal is not None else new_run_id(),
+            budget=budget,
+            seed=seed,
+            model=Model(model) if isinstance(model, str) else model,
+            journal=journal,
+            is_cached=cache,
+            observers=observers,
+            is_streaming=stream,
+            engines=EnginePool.of_running_loop(),
+            max_concurrency=max_concurrency,
+        )
+        return await _execute(executor, ref, resume is not None, patience_s)
 
 
 def run(
@@ -132,7 +152,7 @@ def run(
     Inside a running event loop, as in a notebook, the run has a thread of its own. A first
     Ctrl-C waits for the requests in flight, a second one does not.
     """
-    coroutine = _arun(
+    coroutine = arun(
         ref,
         budget=budget,
         seed=seed,
@@ -250,57 +270,6 @@ def stream(ref: Ref[Any], **settings: Any) -> EventStream:
     `async for event in motet.stream(ref)`; the value is in `.result` behind the last event.
     """
     return EventStream(ref, settings)
-
-
-async def _arun(
-    ref: Ref[T],
-    *,
-    budget: Budget | None,
-    seed: int | None,
-    model: Model | str | None,
-    store: Store | str | os.PathLike[str] | None,
-    cache: bool,
-    resume: str | None,
-    observers: Sequence[Observer],
-    stream: bool,
-    max_concurrency: int | None,
-    manifest: Mapping[str, JSON] | None,
-    patience_s: float,
-) -> Result[T]:
-    if not isinstance(ref, Ref):
-        raise UnboundInputError(f"run takes a ref, not {type(ref).__name__}")
-    if ref.branch.live is not None:
-        raise UnboundInputError(
-            f"{ref!r} belongs to a running program, which has started it; await it there",
-            place=ref.place,
-        )
-    if budget is not None and not isinstance(budget, Budget):
-        raise ConfigError(f"budget is {budget!r}; write motet.Budget(max_tokens=...)")
-    for observer in observers:
-        if isinstance(observer, type) or not callable(getattr(observer, "on_event", None)):
-            raise ConfigError(f"observer {observer!r} has no method on_event")
-    if max_concurrency is not None and max_concurrency < 1:
-        raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
-    if resume is not None and store is None:
-        raise ConfigError("resume needs a store; store is None")
-    with contextlib.ExitStack() as stack:
-        opened = _open_store(store, stack)
-        journal, budget, seed = await _open_journal(
-            opened, ref, resume, budget, seed, dict(manifest or {}), stack
-        )
-        executor = Executor(
-            journal.record.run_id if journal is not None else new_run_id(),
-            budget=budget,
-            seed=seed,
-            model=Model(model) if isinstance(model, str) else model,
-            journal=journal,
-            is_cached=cache,
-            observers=observers,
-            is_streaming=stream,
-            engines=EnginePool.of_running_loop(),
-            max_concurrency=max_concurrency,
-        )
-        return await _execute(executor, ref, resume is not None, patience_s)
 
 
 def _open_store(
