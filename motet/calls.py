@@ -113,13 +113,37 @@ def collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
+class LargeGraph:
+    """Keeps the garbage collector from going through the calls of a large graph while it runs.
+
+    They all stay until the run ends, and going through a million of them takes seconds each time.
+    The objects of the whole process are set aside meanwhile, hence only for graphs where it pays,
+    and never where the application has set objects aside itself.
+    """
+
+    _MIN_CALLS = 200_000
+
+    def __init__(self) -> None:
+        self._is_frozen = False
+
+    def set_aside(self, calls: int) -> None:
+        if calls >= self._MIN_CALLS and gc.get_freeze_count() == 0:
+            gc.freeze()
+            self._is_frozen = True
+
+    def give_back(self) -> None:
+        if self._is_frozen:
+            self._is_frozen = False
+            gc.unfreeze()
+
+
 class Calls:
     """The calls of one run by ref, with their ids."""
 
     def __init__(self, default_model: Model | None = None) -> None:
         self._default_model = default_model
         self.by_ref: dict[Ref[Any], Call] = {}
-        self.by_id: dict[str, Call] = {}
+        self._ids: set[str] = set()
         self._repeats: dict[str, int] = {}
         self._root_calls = 0
         self.is_running = False
@@ -134,21 +158,27 @@ class Calls:
     def _add(self, root: Ref[Any]) -> list[Call]:
         by_ref = self.by_ref
         new: list[Call] = []
-        stack = [root]
+        # None stands before a ref whose inputs were pushed above it, so that they have names now.
+        stack: list[Ref[Any] | None] = [root]
         while stack:
-            ref = stack[-1]
-            if ref in by_ref:
-                stack.pop()
+            ref = stack.pop()
+            if ref is None:
+                ref = stack.pop()
+                assert ref is not None
+                if ref in by_ref:
+                    continue
+            elif ref in by_ref:
                 continue
-            missing = [r for r in ref.inputs if r not in by_ref]
-            parent = ref.branch.parent
-            if type(parent) is Ref and parent not in by_ref:
-                missing.append(parent)
-            if missing:
-                missing.reverse()
-                stack.extend(missing)
-                continue
-            stack.pop()
+            else:
+                missing = [r for r in ref.inputs if r not in by_ref]
+                parent = ref.branch.parent
+                if type(parent) is Ref and parent not in by_ref:
+                    missing.append(parent)
+                if missing:
+                    missing.reverse()
+                    stack += (ref, None)
+                    stack += missing
+                    continue
             new.append(self._identify(ref))
             if ref.body is not UNEXPANDED:
                 stack.extend(r for r in reversed(ref.dependencies) if r not in by_ref)
@@ -169,18 +199,21 @@ class Calls:
         for value in ref.arguments:
             encode(value, out, self._id_of)
         call_id = blake2b(b"".join(out), digest_size=16).hexdigest()
-        if call_id in self.by_id:
+        if call_id in self._ids:
             again = self._repeats.get(call_id, 0) + 1
             self._repeats[call_id] = again
             call_id = blake2b(f"{call_id}+{again}".encode(), digest_size=16).hexdigest()
+        number = len(self._ids)
         ordinal = ref.ordinal
         if branch.live is None and branch.parent is None:
             # Refs made outside that a running program reaches for come in any order.
             ordinal = -1 if self.is_running else self._root_calls
             self._root_calls += 1
-        call = Call(ref, call_id, parent, ordinal, len(self.by_id))
+        if ordinal == number:
+            ordinal = number  # one object instead of two: there may be millions
+        call = Call(ref, call_id, parent, ordinal, number)
         self.by_ref[ref] = call
-        self.by_id[call_id] = call
+        self._ids.add(call_id)
         if self.on_identified is not None:
             self.on_identified(call)
         return call
@@ -192,9 +225,11 @@ class Calls:
         return self.by_ref[parent] if type(parent) is Ref else parent
 
     def _id_of(self, ref: Ref[Any]) -> str:
-        if ref not in self.by_ref:  # a function among the arguments closes over it
+        call = self.by_ref.get(ref)
+        if call is None:  # a function among the arguments closes over it
             self._add(ref)
-        return self.by_ref[ref].id
+            call = self.by_ref[ref]
+        return call.id
 
 
 def _operation_identity(operation: Any) -> bytes:

@@ -119,7 +119,9 @@ class Ref(Generic[T_co]):
         found: list[Ref[Any]] = []
         self.operation = operation
         self.arguments = tuple([snapshot(value, found) for value in arguments])
-        self.inputs: tuple[Ref[Any], ...] = tuple(found)
+        is_bare = len(found) == len(arguments) and all(type(a) is Ref for a in arguments)
+        # One tuple instead of two where the arguments are refs: there may be millions.
+        self.inputs: tuple[Ref[Any], ...] = self.arguments if is_bare else tuple(found)
         """Refs in the arguments, in order."""
         self.dependencies = self.inputs
         """Refs whose values it waits for; a static program waits for its body's, not its inputs."""

@@ -1,6 +1,7 @@
 """Calls: ids, the order of naming, and the types of edges."""
 
 import asyncio
+import gc
 import itertools
 import random
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import motet
 from motet import Ref, program, prompt, step
-from motet.calls import Calls
+from motet.calls import Calls, LargeGraph
 from motet.errors import EdgeTypeError
 from motet.testing import ScriptedEngine
 
@@ -119,7 +120,7 @@ async def async_text() -> str:
 def ids(ref: Ref[Any]) -> list[str]:
     calls = Calls()
     calls.add(ref)
-    return sorted(calls.by_id)
+    return sorted(c.id for c in calls.by_ref.values())
 
 
 def value_of(ref: Ref[Any], **settings: Any) -> Any:
@@ -329,8 +330,10 @@ def test_any_graph_has_an_id_a_call(data: st.DataObject) -> None:
     calls.add(build())
     again.add(build())
 
-    assert len(calls.by_id) == size + 1
-    assert list(calls.by_id) == list(again.by_id)
+    assert len(calls.by_ref) == size + 1
+    ids_of = [[c.id for c in each.by_ref.values()] for each in (calls, again)]
+    assert ids_of[0] == ids_of[1]
+    assert len(set(ids_of[0])) == size + 1
 
 
 # ---- edges ---------------------------------------------------------------------------------------
@@ -418,3 +421,32 @@ def test_a_wrong_edge_in_a_running_program_fails_where_it_is_made() -> None:
 
     assert isinstance(caught.value.__cause__, EdgeTypeError)
     assert engine.requests == []
+
+
+# ---- large graphs --------------------------------------------------------------------------------
+
+
+def test_a_large_graph_is_set_aside_while_it_runs_and_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LargeGraph, "_MIN_CALLS", 3)
+    aside: list[int] = []
+
+    @step
+    def look(number: int) -> int:
+        aside.append(gc.get_freeze_count())
+        return number
+
+    assert value_of(takes_anything([look(1), look(2)])) == [1, 2]
+    assert all(count > 0 for count in aside)
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_application_has_set_aside_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LargeGraph, "_MIN_CALLS", 1)
+    gc.freeze()
+    try:
+        assert value_of(takes_anything([text()])) == ["a"]
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

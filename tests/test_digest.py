@@ -258,7 +258,7 @@ def whole():
 
 calls = Calls()
 calls.add(whole())
-print(sorted(calls.by_id))
+print(sorted(c.id for c in calls.by_ref.values()))
 print(calls.by_ref and [c.id for c in calls.by_ref.values() if c.ref.operation.kind == "program"])
 """
 

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from motet.budget import Account, Ledger
-from motet.calls import Call, Calls, check_edges, collecting_nothing, set_heights
+from motet.calls import Call, Calls, LargeGraph, check_edges, collecting_nothing, set_heights
 from motet.combinators import Item, Map, Settle
 from motet.engine import Sampling, Usage
 from motet.errors import (
@@ -99,6 +99,7 @@ class Executor:
         self.in_flight: set[Call] = set()
         """Prompts whose request is at an engine now."""
         self._root: Call | None = None
+        self._large_graph = LargeGraph()
         self._engines = engines
         self._max_concurrency = max_concurrency
         self._ready: deque[Call] = deque()
@@ -217,9 +218,11 @@ class Executor:
         Raises:
             ProgramError, ConfigError: The program is wrong; names the place.
         """
-        new = self.calls.add(root)
-        for call in new:
-            check_edges(call.ref)
+        with collecting_nothing():
+            new = self.calls.add(root)
+            for call in new:
+                check_edges(call.ref)
+            self._large_graph.set_aside(len(new))
         await self._check_prompts(new)
         set_heights(reversed(new), self.calls.by_ref)
         self._root = self.calls.by_ref[root]
@@ -241,9 +244,10 @@ class Executor:
 
     async def close(self) -> None:
         """Abort what still runs, and wait until the engines were told."""
+        self._large_graph.give_back()
         self.is_stopping = True
         self._ready.clear()
-        for call in list(self.calls.by_id.values()) if self._tasks else ():
+        for call in list(self.calls.by_ref.values()) if self._tasks else ():
             if call.task is not None and not call.is_done:
                 self._cancel(call)
         for task in self._tasks:
@@ -256,7 +260,7 @@ class Executor:
         """Start nothing new; wait for the requests in flight, for `patience_s` at most."""
         self.is_stopping = True
         self._ready.clear()
-        for call in list(self.calls.by_id.values()):
+        for call in list(self.calls.by_ref.values()):
             is_prompt = isinstance(call.ref.operation, Prompt) and call.task is not None
             if (
                 is_prompt

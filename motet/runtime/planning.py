@@ -102,7 +102,7 @@ def graph_of(
 def _inputs_first(calls: Calls) -> list[Call]:
     """Order calls so that dependencies come first; a program comes behind its body."""
     done: dict[Call, None] = {}
-    for start in calls.by_id.values():
+    for start in calls.by_ref.values():
         stack = [start]
         while stack:
             call = stack[-1]

@@ -40,7 +40,7 @@ class Unsettled:
         """Note that `program` has seen how `call` ended."""
         seen = [call] if call.state == "failed" else list(self._below(call))
         if seen:
-            known = len(self._calls.by_id)
+            known = len(self._calls.by_ref)
             self._seen.setdefault(program, deque()).extend((known, found) for found in seen)
 
     def forget(self, program: Call) -> None:
@@ -54,7 +54,7 @@ class Unsettled:
                     self._write(found)
         if not self._seen:
             return
-        self._write_seen(call, len(self._calls.by_id))
+        self._write_seen(call, len(self._calls.by_ref))
         inner, program = call, _maker(call)
         while program is not None:
             self._write_seen(program, inner.number)
