@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SLICE_S = 0.005
 """Longest time that ready calls run before the event loop gets its turn."""
+_SLICE_TASKS = 16
+"""Most tasks to start before the loop's turn, so that first requests leave before the last begin."""
 
 
 class Executor:
@@ -391,11 +393,15 @@ class Executor:
             self._judge(*self._verdicts.popleft())
         until = time.perf_counter() + _SLICE_S
         count = 0
+        most_tasks = len(self._tasks) + _SLICE_TASKS
         while ready:
             call = ready.popleft()
             if call.state == "waiting":
                 self._start(call)
             count += 1
+            if len(self._tasks) >= most_tasks:
+                self._schedule()
+                return
             while self._verdicts:
                 self._judge(*self._verdicts.popleft())
             if not count & 31 and time.perf_counter() > until:

@@ -253,18 +253,25 @@ class OpenAIEngine:
     async def _send(self, method: str, path: str, content: bytes) -> httpx.Response:
         """Return the response with its body unread. Its status is not an error's."""
         link = self._links.get(asyncio.get_running_loop()) or await self._open()
-        headers = self._headers
-        sent_content: bytes | AsyncIterator[bytes] = content
         if len(content) > _MAX_SINGLE_WRITE:
-            headers = httpx.Headers({**headers, "content-length": str(len(content))})
-            sent_content = _parts(content)
-        sent = httpx.Request(
-            method,
-            self._targets[path],
-            headers=headers,
-            content=sent_content,
-            extensions=self._extensions,
-        )
+            sent = httpx.Request(
+                method,
+                self._targets[path],
+                headers=httpx.Headers({**self._headers, "content-length": str(len(content))}),
+                content=_parts(content),
+                extensions=self._extensions,
+            )
+        else:
+            # Given as a stream, httpx leaves host and length to aiohttp, which sets them anyway.
+            sent = httpx.Request(
+                method,
+                self._targets[path],
+                headers=self._headers,
+                stream=httpx.ByteStream(content),
+                extensions=self._extensions,
+            )
+            sent.read()
+        sent.headers.encoding = "ascii"  # else httpx tries codecs at every look
         try:
             response: httpx.Response = await link.transport.handle_async_request(sent)
         except Exception as exc:
@@ -276,7 +283,12 @@ class OpenAIEngine:
 
     async def _read(self, response: httpx.Response) -> bytes:
         try:
-            return await response.aread()
+            if "content-encoding" in response.headers:
+                return await response.aread()
+            stream: Any = response.stream
+            chunks = [chunk async for chunk in stream]
+            await response.aclose()
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         except Exception as exc:
             raise self._redacted(map_exception(exc)) from exc
         finally:
