@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -137,12 +138,55 @@ class LargeGraph:
             gc.unfreeze()
 
 
+class CallTable:
+    """Calls by ref.
+
+    A ref bears its place in the table of the run that named it first, so that finding its call
+    takes no dict of millions, whose every look waits for the memory. Where a ref is part of
+    several runs, the others keep it in `strays`.
+    """
+
+    __slots__ = ("claim", "listed", "strays")
+
+    def __init__(self) -> None:
+        self.claim: object = object()
+        self.listed: list[Call] = []
+        """All calls, in the order in which they were named."""
+        self.strays: dict[Ref[Any], Call] = {}
+
+    def add(self, ref: Ref[Any], call: Call) -> None:
+        with _CLAIMING:
+            is_free = ref.claim is None
+            if is_free:
+                ref.number = call.number
+                ref.claim = self.claim
+        if not is_free:
+            self.strays[ref] = call
+        self.listed.append(call)
+
+    def __getitem__(self, ref: Ref[Any]) -> Call:
+        return self.listed[ref.number] if ref.claim is self.claim else self.strays[ref]
+
+    def get(self, ref: Ref[Any]) -> Call | None:
+        return self.listed[ref.number] if ref.claim is self.claim else self.strays.get(ref)
+
+    def __contains__(self, ref: Ref[Any]) -> bool:
+        return ref.claim is self.claim or ref in self.strays
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+
+_CLAIMING = threading.Lock()
+"""Held while a ref is claimed: runs of several threads may share it."""
+
+
 class Calls:
     """The calls of one run by ref, with their ids."""
 
     def __init__(self, default_model: Model | None = None) -> None:
         self._default_model = default_model
-        self.by_ref: dict[Ref[Any], Call] = {}
+        self.by_ref = CallTable()
         self._ids: set[str] = set()
         self._repeats: dict[str, int] = {}
         self._root_calls = 0
@@ -156,7 +200,7 @@ class Calls:
             return self._add(root)
 
     def _add(self, root: Ref[Any]) -> list[Call]:
-        by_ref = self.by_ref
+        claim, strays = self.by_ref.claim, self.by_ref.strays
         new: list[Call] = []
         # None stands before a ref whose inputs were pushed above it, so that they have names now.
         stack: list[Ref[Any] | None] = [root]
@@ -165,14 +209,14 @@ class Calls:
             if ref is None:
                 ref = stack.pop()
                 assert ref is not None
-                if ref in by_ref:
+                if ref.claim is claim or ref in strays:
                     continue
-            elif ref in by_ref:
+            elif ref.claim is claim or ref in strays:
                 continue
             else:
-                missing = [r for r in ref.inputs if r not in by_ref]
+                missing = [r for r in ref.inputs if r.claim is not claim and r not in strays]
                 parent = ref.branch.parent
-                if type(parent) is Ref and parent not in by_ref:
+                if type(parent) is Ref and parent not in self.by_ref:
                     missing.append(parent)
                 if missing:
                     missing.reverse()
@@ -181,7 +225,7 @@ class Calls:
                     continue
             new.append(self._identify(ref))
             if ref.body is not UNEXPANDED:
-                stack.extend(r for r in reversed(ref.dependencies) if r not in by_ref)
+                stack.extend(r for r in reversed(ref.dependencies) if r not in self.by_ref)
         return new
 
     def _identify(self, ref: Ref[Any]) -> Call:
@@ -212,7 +256,7 @@ class Calls:
         if ordinal == number:
             ordinal = number  # one object instead of two: there may be millions
         call = Call(ref, call_id, parent, ordinal, number)
-        self.by_ref[ref] = call
+        self.by_ref.add(ref, call)
         self._ids.add(call_id)
         if self.on_identified is not None:
             self.on_identified(call)
@@ -240,12 +284,13 @@ def _operation_identity(operation: Any) -> bytes:
     return found
 
 
-def set_heights(calls: Iterable[Call], by_ref: dict[Ref[Any], Call]) -> None:
+def set_heights(calls: Iterable[Call], by_ref: CallTable) -> None:
     """Give every call of a fresh static graph its distance to the result, users first."""
+    claim, listed, strays = by_ref.claim, by_ref.listed, by_ref.strays
     for call in calls:
         above = call.height + 1
         for ref in call.ref.dependencies:
-            below = by_ref[ref]
+            below = listed[ref.number] if ref.claim is claim else strays[ref]
             if below.height < above:  # noqa: PLR1730 - a hot loop, and max() is a call
                 below.height = above
 

@@ -103,11 +103,13 @@ class Ref(Generic[T_co]):
         "arguments",
         "body",
         "branch",
+        "claim",
         "code",
         "dependencies",
         "inputs",
         "line",
         "made",
+        "number",
         "operation",
         "ordinal",
         "scope",
@@ -137,6 +139,9 @@ class Ref(Generic[T_co]):
         self.scope = SCOPE.get()
         self.code = code
         self.line = line
+        self.claim: object = None
+        """Token of the `CallTable` that named this ref first; `number` is its place there."""
+        self.number = -1
 
     @property
     def place(self) -> str:

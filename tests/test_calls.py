@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
@@ -120,7 +121,7 @@ async def async_text() -> str:
 def ids(ref: Ref[Any]) -> list[str]:
     calls = Calls()
     calls.add(ref)
-    return sorted(c.id for c in calls.by_ref.values())
+    return sorted(c.id for c in calls.by_ref.listed)
 
 
 def value_of(ref: Ref[Any], **settings: Any) -> Any:
@@ -331,7 +332,7 @@ def test_any_graph_has_an_id_a_call(data: st.DataObject) -> None:
     again.add(build())
 
     assert len(calls.by_ref) == size + 1
-    ids_of = [[c.id for c in each.by_ref.values()] for each in (calls, again)]
+    ids_of = [[c.id for c in each.by_ref.listed] for each in (calls, again)]
     assert ids_of[0] == ids_of[1]
     assert len(set(ids_of[0])) == size + 1
 
@@ -450,3 +451,42 @@ def test_what_the_application_has_set_aside_stays_so(monkeypatch: pytest.MonkeyP
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+# ---- refs that several runs share -----------------------------------------------------------------
+
+
+def shared() -> Ref[Any]:
+    inputs = [identity(i) for i in range(20)]
+    return takes_anything([takes_anything([a, b]) for a, b in itertools.pairwise(inputs)])
+
+
+def test_a_ref_runs_again_after_a_run_and_has_the_same_ids() -> None:
+    root = shared()
+    first, second = Calls(), Calls()
+    first.add(root)
+    second.add(root)
+
+    assert [c.id for c in first.by_ref.listed] == [c.id for c in second.by_ref.listed]
+    for calls in (first, second):
+        assert [calls.by_ref[c.ref] for c in calls.by_ref.listed] == calls.by_ref.listed
+    assert value_of(root) == value_of(root)
+
+
+def test_runs_of_several_threads_may_share_refs() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            root = shared()
+            values = list(pool.map(value_of, [root] * 4))
+            assert values == [values[0]] * 4
+
+
+def test_a_run_may_grow_by_refs_that_another_run_has_named() -> None:
+    root = shared()
+    expected = value_of(root)
+
+    @program
+    async def grown() -> Any:
+        return await takes_anything([root, identity(3)])
+
+    assert value_of(grown()) == [expected, 3]

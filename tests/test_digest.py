@@ -258,8 +258,8 @@ def whole():
 
 calls = Calls()
 calls.add(whole())
-print(sorted(c.id for c in calls.by_ref.values()))
-print(calls.by_ref and [c.id for c in calls.by_ref.values() if c.ref.operation.kind == "program"])
+print(sorted(c.id for c in calls.by_ref.listed))
+print(calls.by_ref and [c.id for c in calls.by_ref.listed if c.ref.operation.kind == "program"])
 """
 
 

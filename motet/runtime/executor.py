@@ -249,7 +249,7 @@ class Executor:
         self._large_graph.give_back()
         self.is_stopping = True
         self._ready.clear()
-        for call in list(self.calls.by_ref.values()) if self._tasks else ():
+        for call in list(self.calls.by_ref.listed) if self._tasks else ():
             if call.task is not None and not call.is_done:
                 self._cancel(call)
         for task in self._tasks:
@@ -262,7 +262,7 @@ class Executor:
         """Start nothing new; wait for the requests in flight, for `patience_s` at most."""
         self.is_stopping = True
         self._ready.clear()
-        for call in list(self.calls.by_ref.values()):
+        for call in list(self.calls.by_ref.listed):
             is_prompt = isinstance(call.ref.operation, Prompt) and call.task is not None
             if (
                 is_prompt
@@ -302,6 +302,7 @@ class Executor:
 
     def _mark_needed(self, root: Call) -> None:
         by_ref = self.calls.by_ref
+        claim, listed, strays = by_ref.claim, by_ref.listed, by_ref.strays
         stack = [root]
         while stack:
             call = stack.pop()
@@ -319,7 +320,7 @@ class Executor:
             failed: Call | None = None
             unmet = 0
             for ref in reversed(call.ref.dependencies):  # the first one is popped first
-                below = by_ref[ref]
+                below = listed[ref.number] if ref.claim is claim else strays[ref]
                 if below.state == "finished":
                     continue
                 if below.state in ("failed", "cancelled"):
@@ -437,9 +438,13 @@ class Executor:
 
     def _values(self, ref: Ref[Any]) -> tuple[Any, ...]:
         by_ref = self.calls.by_ref
+        claim, listed, strays = by_ref.claim, by_ref.listed, by_ref.strays
         values = []
         for given in ref.arguments:
-            value = by_ref[given].value if type(given) is Ref else given
+            value = given
+            if type(given) is Ref:
+                call = listed[given.number] if given.claim is claim else strays[given]
+                value = call.value
             if type(value) not in PLAIN:
                 value = substitute(given, self._value_of)
             values.append(value)

@@ -102,7 +102,7 @@ def graph_of(
 def _inputs_first(calls: Calls) -> list[Call]:
     """Order calls so that dependencies come first; a program comes behind its body."""
     done: dict[Call, None] = {}
-    for start in calls.by_ref.values():
+    for start in calls.by_ref.listed:
         stack = [start]
         while stack:
             call = stack[-1]
@@ -190,8 +190,8 @@ def _prompt_tokens(ref: Ref[Any], calls: Calls, most: dict[str, int]) -> int:
 
 def _unused(calls: Calls) -> list[str]:
     found: dict[Ref[Any], None] = {}
-    for ref in list(calls.by_ref):
-        for sibling in ref.made or ():
+    for call in calls.by_ref.listed:
+        for sibling in call.ref.made or ():
             if sibling not in calls.by_ref:
                 found[sibling] = None
     return [f"{ref.operation.short_name} at {ref.place}" for ref in found]

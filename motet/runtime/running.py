@@ -423,7 +423,7 @@ def _failure(executor: Executor, error: MotetError) -> RunFailedError:
             call.value,
             call.error,
         )
-        for call in executor.calls.by_ref.values()
+        for call in executor.calls.by_ref.listed
         if call.state in ("finished", "failed")
     )
     partial = PartialResult(
