@@ -33,12 +33,20 @@ class Capability(enum.StrEnum):
 
 @runtime_checkable
 class DecodingRule(Protocol):
-    """A function on next-token logits, run inside the engine's step."""
+    """What shapes the choice of tokens: one of `motet.decoding`, or a `LogitsRule` of one's own."""
 
     @property
     def identity(self) -> str:
         """Name and parameters as one string: part of the cache key."""
         ...
+
+
+@runtime_checkable
+class LogitsRule(DecodingRule, Protocol):
+    """A function on next-token logits, run inside the engine's step.
+
+    Needs `Capability.LOGITS_PROCESSORS`.
+    """
 
     def __call__(self, prompt_ids: Sequence[int], output_ids: Sequence[int], logits: Any) -> Any:
         """Return the logits to sample from.
@@ -71,13 +79,17 @@ class Sampling:
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
     decoding: tuple[DecodingRule, ...] = ()
-    """Rules applied to the logits in order; needs `Capability.LOGITS_PROCESSORS`."""
+    """Rules that hold together, in order; one rule, or several joined by `&`, will do."""
     extra: Mapping[str, JSON] = field(default_factory=dict)
     """Fields sent to the engine as they are, such as vLLM's own."""
 
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
+        if isinstance(self.decoding, DecodingRule):
+            object.__setattr__(self, "decoding", (self.decoding,))
+        elif hasattr(self.decoding, "rules"):
+            object.__setattr__(self, "decoding", tuple(self.decoding.rules))
         for name in ("stop", "decoding"):
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
@@ -154,6 +166,14 @@ class Request:
     priority: int = 0
     """Lower is served first, where the engine has priorities."""
     request_id: str | None = None
+    partner: Chat | str | tuple[int, ...] | None = None
+    """The other prompt of a paired rule; an empty tuple is the prompt's last token alone."""
+    candidates: tuple[str | tuple[int, ...], ...] = ()
+    """Continuations to score instead of generating: the reply has one completion for each, with
+    the logprob of each of its tokens after the prompt. A text is tokenised by itself. Needs
+    `Capability.SCORE`; sampling does not matter."""
+    cache_salt: str | None = None
+    """Requests of different salts share no prefix cache, where the engine can part them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +203,8 @@ class Completion:
     reasoning: str | None = None
     """Thinking that the server parted from the text."""
     tool_calls: tuple[ToolCall, ...] = ()
+    log_weight: float | None = None
+    """Log of the importance weight, in nats, where a `weighted` rule held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +239,8 @@ class Reply:
     completions: tuple[Completion, ...]
     usage: Usage
     model: str = ""
+    decoding: str = ""
+    """How the decoding rules were carried out, such as `cfg: processor, V1 runner`."""
 
 
 OnDelta: TypeAlias = Callable[[int, str], None]
@@ -262,5 +286,28 @@ class Engine(Protocol):
 
         An engine whose connections belong to an event loop also releases them when the loop
         shuts down (its asynchronous generators are closed then), since nobody may call this.
+        """
+        ...
+
+
+@runtime_checkable
+class RuleEngine(Protocol):
+    """An engine that carries out rules of `motet.decoding`."""
+
+    @property
+    def decoding_rules(self) -> Mapping[str, str]:
+        """Kinds of rules that it carries out, each with how, such as `processor, V1 runner`."""
+        ...
+
+
+@runtime_checkable
+class LearningEngine(Protocol):
+    """An engine that has to be asked what it can do."""
+
+    async def prepare(self) -> None:
+        """Learn what the engine can do; again is free.
+
+        Raises:
+            EngineError: It cannot be asked now; it is then taken to be able to do the least.
         """
         ...
