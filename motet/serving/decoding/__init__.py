@@ -1,0 +1,1 @@
+"""Decoding rules: their formulas, and how they travel to an engine."""
