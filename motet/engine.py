@@ -205,6 +205,8 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     log_weight: float | None = None
     """Log of the importance weight, in nats, where a `weighted` rule held."""
+    violation: str | None = None
+    """Identity of a decoding rule that the whole text breaks, although the engine was to hold it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,15 @@ MotetError
 │   ├── EngineTimeoutError         no answer in time; retryable
 │   ├── GarbledReplyError          the body was not what the API promises; retryable
 │   ├── RequestRejectedError       4xx: the request is wrong; .status
+│   │   └── ProcessorMismatchError     motet's processor in the server is of another version
 │   ├── ModelNotFoundError         the server does not have this model
 │   └── PromptTooLongError         .prompt_tokens, .max_tokens
 ├── OutcomeError               the model answered, but its reply is no value; .completion
 │   ├── EmptyReplyError            no text
 │   ├── CutOffReplyError           stopped at max_tokens
 │   ├── RefusalError               the model or its filter refused
-│   └── ParseError                 the text does not have the declared type
+│   ├── ParseError                 the text does not have the declared type
+│   └── ConstraintBrokenError      the text breaks a decoding rule that was to hold
 ├── TooFewSurvivorsError       fewer calls succeeded than were asked for; .failures
 ├── StepError                  a user's function raised; .error_type
 ├── CallCancelledError         the call lost a race, or nobody needed it any more
@@ -144,6 +146,17 @@ class RequestRejectedError(EngineError):
         self.status = status
 
 
+class ProcessorMismatchError(RequestRejectedError):
+    """motet's processor in the server and this motet are of different versions."""
+
+    def __init__(
+        self, message: str, *, server_version: int | None, client_version: int, status: int = 400
+    ) -> None:
+        super().__init__(message, status=status)
+        self.server_version = server_version
+        self.client_version = client_version
+
+
 class ModelNotFoundError(EngineError):
     """The engine does not serve this model."""
 
@@ -179,6 +192,10 @@ class RefusalError(OutcomeError):
 
 class ParseError(OutcomeError):
     """The reply's text does not have the declared type."""
+
+
+class ConstraintBrokenError(OutcomeError):
+    """The reply's text breaks a decoding rule that the engine was to hold."""
 
 
 class TooFewSurvivorsError(MotetError):

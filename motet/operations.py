@@ -345,20 +345,26 @@ class Binding:
     """Changes to the model's defaults."""
     samples: int | None = None
     """Completions asked for in one request; None for one, not in a list."""
+    candidates: tuple[str, ...] = ()
+    """Answers to score instead of asking for one."""
 
     def resolved(self, model: Model) -> Sampling:
         """Settings for a request, seed apart."""
         return model.sampling.updated(self.sampling)
 
 
-def required_capabilities(sampling: Sampling, *, is_continued: bool) -> set[Capability]:
+def required_capabilities(
+    sampling: Sampling, *, is_continued: bool, is_scored: bool = False
+) -> set[Capability]:
     """What an engine must be able to do for these settings."""
-    from motet.engine import Capability
+    from motet.engine import Capability, LogitsRule
 
     needed: set[Capability] = set()
-    if sampling.logprobs is not None:
+    if is_scored:
+        needed.add(Capability.SCORE)
+    elif sampling.logprobs is not None:
         needed.add(Capability.LOGPROBS)
-    if sampling.decoding:
+    if any(isinstance(rule, LogitsRule) for rule in sampling.decoding):
         needed.add(Capability.LOGITS_PROCESSORS)
     if is_continued:
         needed.add(Capability.CONTINUE)

@@ -13,7 +13,13 @@ from typing import Any, Literal, get_args, get_origin
 
 from motet.digest import encode
 from motet.engine import Completion, Constraint
-from motet.errors import CutOffReplyError, EmptyReplyError, ParseError, RefusalError
+from motet.errors import (
+    ConstraintBrokenError,
+    CutOffReplyError,
+    EmptyReplyError,
+    ParseError,
+    RefusalError,
+)
 from motet.refs import PLAIN, Ref
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?"
@@ -65,6 +71,11 @@ class Output:
         Raises:
             RefusalError, CutOffReplyError, EmptyReplyError, ParseError: the reply is no value.
         """
+        if completion.violation is not None:
+            raise ConstraintBrokenError(
+                f"the reply breaks {_shown(completion.violation)}: {_shown(completion.text)}",
+                completion=completion,
+            )
         if self.annotation is Completion:
             return completion
         text = completion.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from motet.digest import digest_bytes
@@ -16,7 +17,7 @@ from motet.operations import Binding, FunctionOperation, Parameters, made, place
 from motet.outputs import Output, dump_value, load_value, plain_annotation
 from motet.refs import Ref, Scope
 from motet.templates import Template
-from motet.types import Chat, Message
+from motet.types import Chat, Message, Scores
 
 R = TypeVar("R")
 BuildChat = Callable[..., Sequence[Message] | str]
@@ -71,6 +72,8 @@ class Prompt(FunctionOperation, Generic[R]):
 
     @property
     def output(self) -> Any:
+        if self.binding.candidates:
+            return Scores
         one = plain_annotation(self.parameters.hints.get("return", str))
         return one if self.binding.samples is None else list[one]  # type: ignore[valid-type]
 
@@ -84,6 +87,8 @@ class Prompt(FunctionOperation, Generic[R]):
             parts.append(settings_identity(binding.sampling))
         if binding.samples is not None:
             parts.append(f"n={binding.samples}")
+        if binding.candidates:
+            parts.append(f"candidates={binding.candidates!r}")
         return "\0".join(parts)
 
     def on(self, model: Model | Engine | str | None = None, **sampling: Any) -> Prompt[R]:
@@ -93,13 +98,15 @@ class Prompt(FunctionOperation, Generic[R]):
             model: A model, or an engine or its URL.
             sampling: Fields of `Sampling`, over the model's defaults.
         """
-        Sampling().updated(sampling)  # a wrong setting is found here
+        checked = Sampling().updated(sampling)  # a wrong setting is found here
+        if "decoding" in sampling:
+            sampling["decoding"] = checked.decoding
         if model is not None and not isinstance(model, Model):
             model = Model(model)
-        bound = Binding(
-            model or self.binding.model,
-            {**self.binding.sampling, **sampling},
-            self.binding.samples,
+        bound = replace(
+            self.binding,
+            model=model or self.binding.model,
+            sampling={**self.binding.sampling, **sampling},
         )
         return self._with(bound)
 
@@ -111,7 +118,25 @@ class Prompt(FunctionOperation, Generic[R]):
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigError(f"samples is {n!r}; it must be at least 1")
-        return self._with(Binding(self.binding.model, self.binding.sampling, n))  # type: ignore[return-value]
+        if self.binding.candidates:
+            raise ConfigError("samples(n) does not go with scores(candidates): nothing is sampled")
+        return self._with(replace(self.binding, samples=n))  # type: ignore[return-value]
+
+    def scores(self, candidates: Sequence[str]) -> Prompt[Scores]:
+        """Return this prompt scoring `candidates` as its answer, instead of asking for one.
+
+        The value is the log-probability of each, which costs no sampling. A candidate is
+        tokenised by itself and stands right behind the rendered prompt.
+        """
+        if isinstance(candidates, str) or not isinstance(candidates, Sequence):
+            raise ConfigError(f"candidates is {candidates!r}; it must be a list of texts")
+        if not candidates or not all(isinstance(c, str) and c for c in candidates):
+            raise ConfigError(f"candidates is {candidates!r}; it must hold texts, none empty")
+        if len(set(candidates)) != len(candidates):
+            raise ConfigError(f"candidates is {candidates!r}; each may stand once")
+        if self.binding.samples is not None:
+            raise ConfigError("scores(candidates) does not go with samples(n): nothing is sampled")
+        return self._with(replace(self.binding, candidates=tuple(candidates)))  # type: ignore[return-value]
 
     def _with(self, binding: Binding) -> Prompt[R]:
         clone: Prompt[R] = object.__new__(type(self))
@@ -152,9 +177,11 @@ class Prompt(FunctionOperation, Generic[R]):
             OutcomeError: It holds none.
             EngineError: It has another number of completions than were asked for.
         """
-        asked = self.binding.samples or 1
+        asked = len(self.binding.candidates) or self.binding.samples or 1
         if len(reply.completions) != asked:
             raise EngineError(f"the engine gave {len(reply.completions)} completions for n={asked}")
+        if self.binding.candidates:
+            return _scores(self.binding.candidates, reply)
         if self.binding.samples is None:
             return self.answer.parse(reply.completions[0])
         values: list[Any] = []
@@ -176,6 +203,17 @@ class Prompt(FunctionOperation, Generic[R]):
         return self.read(load_reply(data))
 
 
+def _scores(candidates: tuple[str, ...], reply: Reply) -> Scores:
+    for text, completion in zip(candidates, reply.completions, strict=True):
+        if not completion.logprobs:
+            raise EngineError(f"the engine gave no logprobs for the candidate {text!r}")
+    return Scores(
+        candidates,
+        tuple(sum(t.logprob for t in c.logprobs) for c in reply.completions),
+        tuple(len(c.logprobs) for c in reply.completions),
+    )
+
+
 def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) -> Model | None:
     """The model that answers: the prompt's own, the nearest scope's, or the run's."""
     if prompt.binding.model is not None:
@@ -189,7 +227,7 @@ def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) ->
 
 def dump_reply(reply: Reply) -> bytes:
     """Write a reply as ASCII JSON, without what is at its default."""
-    if all(_is_bare(c) for c in reply.completions):
+    if not reply.decoding and all(_is_bare(c) for c in reply.completions):
         texts = [[c.text, c.finish_reason] for c in reply.completions]
         usage = reply.usage
         counts = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.calls]
@@ -216,6 +254,8 @@ def _is_bare(completion: Completion) -> bool:
         or completion.stop_reason
         or completion.refusal
         or completion.reasoning
+        or completion.log_weight is not None
+        or completion.violation is not None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -65,6 +66,34 @@ class Price:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"price {name} is {value}; it must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Log-probabilities of given answers to a prompt."""
+
+    candidates: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    """Of each candidate as a whole, in nats."""
+    tokens: tuple[int, ...]
+    """How many tokens each candidate has."""
+
+    @property
+    def best(self) -> str:
+        """The most likely candidate; the first of equals."""
+        return self.candidates[max(range(len(self.logprobs)), key=self.logprobs.__getitem__)]
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Probability of each candidate, given that the answer is one of them."""
+        highest = max(self.logprobs)
+        shares = [math.exp(logprob - highest) for logprob in self.logprobs]
+        return {c: s / sum(shares) for c, s in zip(self.candidates, shares, strict=True)}
+
+    @property
+    def mass(self) -> float:
+        """Probability that the answer begins with one of the candidates, if none begins another."""
+        return sum(math.exp(logprob) for logprob in self.logprobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from motet.cli.commands import program_command
+from motet.cli.engine import register_engine
 from motet.cli.failures import (
     BROKEN_PIPE,
     BUG,
@@ -210,6 +211,7 @@ program_command(
     extra=rows_argument(),
 )
 register(app)
+register_engine(app)
 
 
 def run_process() -> None:

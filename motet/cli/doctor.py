@@ -50,6 +50,7 @@ def doctor_command(settings: Settings, url: str | None, *, is_json: bool) -> int
     checks = [
         _python(),
         *_packages("local", is_needed=needs_local),
+        _vllm(),
         *_packages("postgres", is_needed=(settings.store or "").startswith("postgres")),
         _packaged_model(is_needed=needs_local),
         _model_cache(is_needed=needs_local),
@@ -95,6 +96,20 @@ def _packages(extra: str, *, is_needed: bool) -> list[Check]:
             )
         )
     return checks
+
+
+def _vllm() -> Check:
+    from motet.serving.vllm.launch import VLLM_PACKAGES, has_gpu, vllm_distribution
+
+    name = vllm_distribution()
+    found = f"{_version(name)}, on the {'GPU' if has_gpu() else 'CPU'}" if name else "not installed"
+    return Check(
+        name=f"vllm: {name or 'vllm'}",
+        is_ok=name is not None,
+        found=found,
+        mend=VLLM_PACKAGES,
+        is_needed=False,
+    )
 
 
 def _version(distribution: str) -> str:

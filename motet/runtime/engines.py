@@ -23,6 +23,7 @@ _BUILT_IN = {
     "http": "motet.serving.openai:connect",
     "https": "motet.serving.openai:connect",
     "local": "motet.serving.local:connect",
+    "vllm": "motet.serving.vllm:connect",
 }
 
 

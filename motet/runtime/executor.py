@@ -17,6 +17,7 @@ from motet.engine import Sampling, Usage
 from motet.errors import (
     BudgetExhaustedError,
     CallCancelledError,
+    EngineError,
     MotetError,
     ReplayMismatchError,
     StoreError,
@@ -46,7 +47,7 @@ from motet.refs import (
     substitute,
 )
 from motet.runtime.accounts import Accounts
-from motet.runtime.prompting import Answer, answer_prompt, check_prompt
+from motet.runtime.prompting import Answer, answer_prompt, check_prompt, learn
 from motet.runtime.sending import EventSender
 from motet.runtime.stepping import StepRunner, step_error
 from motet.runtime.unsettled import Unsettled
@@ -289,8 +290,12 @@ class Executor:
             seen.add(key)
             check_prompt(ref, model, None, priced=self.accounts.is_priced(ref.scope))
             if model is not None and model.program is None:
-                dispatcher = await self.dispatcher(model)
-                check_prompt(ref, model, dispatcher.engine, priced=False)
+                engine = (await self.dispatcher(model)).engine
+                try:
+                    await learn(ref, model, engine)
+                except EngineError:  # it is away, which only matters once it is asked
+                    continue
+                check_prompt(ref, model, engine, priced=False)
 
     # ---- states --------------------------------------------------------------------------------
 
@@ -488,7 +493,7 @@ class Executor:
 
     async def _run_prompt(self, call: Call) -> None:
         prompt: Prompt[Any] = call.ref.operation  # type: ignore[assignment]
-        answer = await answer_prompt(self, call, prompt.render(self._values(call.ref)))
+        answer = await answer_prompt(self, call, self._values(call.ref))
         error: MotetError | None = None
         value: Any = None
         try:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_origin
 
 from motet.calls import Call, Calls, check_edges
 from motet.combinators import Map
-from motet.engine import Usage
-from motet.errors import MotetError, TemplateError, UnboundInputError
+from motet.engine import Engine, Usage
+from motet.errors import EngineError, MotetError, TemplateError, UnboundInputError
 from motet.graph import Graph, GraphNode
 from motet.model import Model
 from motet.operations import Program
 from motet.prompts import Prompt, model_of
 from motet.refs import BRANCH, UNEXPANDED, Branch, Ref, substitute
 from motet.runtime.engines import find_factory
-from motet.runtime.prompting import ask_program, check_prompt, cost_of
+from motet.runtime.prompting import ask_program, check_prompt, cost_of, learn
 from motet.types import Message
 
 _CHARACTERS_PER_TOKEN = 4
+_PATIENCE_S = 10.0
+"""How long `plan` waits for a server to say what it can do."""
 
 
 def plan(ref: Ref[Any], *, model: Model | str | None = None) -> Graph:
@@ -78,9 +82,37 @@ def _check(ref: Ref[Any], default: Model | None) -> None:
     if model is None or model.program is not None:
         return
     if isinstance(model.engine, str):
-        find_factory(model.engine)
+        factory = find_factory(model.engine)
+        engine = _connected(ref, model, factory)
+        if engine is not None:
+            check_prompt(ref, model, engine, priced=False)
     elif model.engine is not None:
         check_prompt(ref, model, model.engine, priced=False)
+
+
+def _connected(ref: Ref[Any], model: Model, factory: Callable[..., Engine]) -> Engine | None:
+    """Return the engine where the prompt needs more than any has, and it can say what it can do.
+
+    An HTTP server is asked; one that does not answer is not held against the program.
+    """
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    if not (prompt.binding.resolved(model).decoding or prompt.binding.candidates):
+        return None
+    settings = {"api_key": model.api_key} if model.api_key else {}
+
+    async def asked() -> Engine | None:
+        try:
+            engine = factory(model.engine, **settings)
+            if str(model.engine).startswith("http"):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await learn(ref, model, engine)
+            await engine.aclose()
+        except (EngineError, TimeoutError):
+            return None
+        return engine
+
+    with ThreadPoolExecutor(1) as pool:  # a notebook's own loop may run in this thread
+        return pool.submit(asyncio.run, asked()).result()
 
 
 def graph_of(

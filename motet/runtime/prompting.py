@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from motet.budget import Amount
 from motet.digest import digest_bytes
-from motet.engine import Capability, Completion, Engine, Reply, Request, Sampling, Usage
+from motet.engine import (
+    Capability,
+    Completion,
+    Engine,
+    LearningEngine,
+    Reply,
+    Request,
+    Sampling,
+    Usage,
+)
 from motet.errors import CapabilityError, ConfigError, EngineError, MotetError, UnboundModelError
 from motet.events import EngineCalled, EngineRetried, TextStreamed
 from motet.operations import required_capabilities
 from motet.outputs import dump_value, element_type, fits
 from motet.prompts import Prompt, load_reply, model_of
 from motet.refs import BRANCH, SCOPE, Branch, Ref
+from motet.runtime.ruling import check_rules, partner_of, verified
 from motet.types import Chat, Message, Outcome
 
 if TYPE_CHECKING:
@@ -71,8 +81,30 @@ def check_prompt(
         )
     if engine is None:
         return
-    needed = required_capabilities(prompt.binding.resolved(model), is_continued=prompt.is_continued)
+    sampling = prompt.binding.resolved(model)
+    needed = required_capabilities(
+        sampling, is_continued=prompt.is_continued, is_scored=bool(prompt.binding.candidates)
+    )
     _refuse_missing(ref, needed, engine)
+    check_rules(ref, sampling, engine)
+
+
+async def learn(ref: Ref[Any], model: Model, engine: Engine) -> None:
+    """Ask the engine what it can do, where the prompt needs more than any engine has.
+
+    Raises:
+        EngineError: It cannot be asked now.
+    """
+    prompt = ref.operation
+    assert isinstance(prompt, Prompt)
+    if not isinstance(engine, LearningEngine):
+        return
+    sampling = prompt.binding.resolved(model)
+    needed = required_capabilities(
+        sampling, is_continued=prompt.is_continued, is_scored=bool(prompt.binding.candidates)
+    )
+    if sampling.decoding or needed - engine.capabilities:
+        await engine.prepare()
 
 
 def _refuse_missing(ref: Ref[Any], needed: set[Capability], engine: Engine) -> None:
@@ -122,6 +154,12 @@ def encode_request(url: str, request: Request) -> bytes:
         body["n"] = request.n
     if request.constraint is not None:
         body["constraint"] = [request.constraint.kind, request.constraint.value]
+    if request.partner is not None:
+        partner = request.partner
+        is_chat = bool(partner) and type(partner[0]) is Message
+        body["partner"] = [_shown_message(m) for m in partner] if is_chat else partner
+    if request.candidates:
+        body["candidates"] = request.candidates
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -157,10 +195,11 @@ def cost_of(model: Model, usage: Usage) -> float:
     return (total + usage.completion_tokens * price.completion) / 1e6
 
 
-async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
-    """Ask the model that `call` is bound to."""
+async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> Answer:
+    """Ask the model that `call` is bound to; `values` are those of its arguments."""
     ref = call.ref
     prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    chat = prompt.render(values)
     model = model_of(prompt, ref.scope, run.default_model)
     if model is None:
         check_prompt(ref, model, None, priced=False)
@@ -170,10 +209,14 @@ async def answer_prompt(run: Executor, call: Call, chat: Chat) -> Answer:
     dispatcher = await run.dispatcher(model)
     engine = dispatcher.engine
     if run.is_new_pairing(prompt, model, ref.scope):
+        await learn(ref, model, engine)
         check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
     if chat and chat[-1].role == "assistant":
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
+    if request.sampling.decoding:
+        partner = partner_of(prompt, values, chat, request.sampling)
+        request = replace(request, partner=partner)
     is_seeded = Capability.SEED in engine.capabilities
     key: tuple[str, bytes] | None = None
     if run.journal is not None:
@@ -197,7 +240,7 @@ def _request(
     sampling = run.sampling_of(prompt, model)
     if sampling.seed is None and not is_greedy(sampling):
         sampling = with_seed(sampling, derive_seed(run.accounts.seed_of(call.ref.scope), call.id))
-    constraint = prompt.answer.constraint
+    constraint = None if binding.candidates else prompt.answer.constraint
     if constraint is not None and Capability.GRAMMAR not in engine.capabilities:
         constraint = None
     return Request(
@@ -207,6 +250,7 @@ def _request(
         n=binding.samples or 1,
         constraint=constraint,
         request_id=call.id,
+        candidates=binding.candidates,
     )
 
 
@@ -221,6 +265,7 @@ async def _ask_engine(
     account = run.accounts.of(call.ref.scope)
     need = await _need(account, model, dispatcher.engine, request)
     reservation = await run.ledger.reserve(account, need)
+    is_ruled = bool(request.sampling.decoding)
     try:
         on_attempt, on_retry, on_delta = _callbacks(run, call, model)
         reply = await dispatcher.complete(
@@ -240,6 +285,8 @@ async def _ask_engine(
     reservation.settle(usage, cost)
     run.usage += usage
     run.cost += cost
+    if is_ruled:
+        reply = verified(reply, request.sampling)
     return Answer(
         reply=reply, source="engine", model=model.label, usage=usage, cost=cost, request=key
     )
@@ -257,6 +304,14 @@ async def _need(account: Account, model: Model, engine: Engine, request: Request
     counted = await engine.count_tokens(request.prompt)
     prompt_tokens = most_tokens(request.prompt) if counted is None else counted
     completion_tokens = request.n * request.sampling.max_tokens
+    if request.partner is not None:
+        # An empty partner is one token; both prompts are computed for each completion.
+        partner_tokens = most_tokens(request.partner) if request.partner else 1
+        prompt_tokens = request.n * (prompt_tokens + partner_tokens)
+        completion_tokens *= 2
+    if request.candidates:
+        completion_tokens = sum(most_tokens(c) for c in request.candidates)
+        prompt_tokens += completion_tokens
     usage = Usage(prompt_tokens, completion_tokens)
     return Amount(usage.tokens, 1, cost_of(model, usage))
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from motet.engine import Capability, Completion, Reply, Request, Usage
+from motet.engine import Capability, Completion, Reply, Request, TokenLogprob, Usage
 from motet.errors import ConfigError
 from motet.testing.derived import derived_logprobs, derived_text, end, pieces
 
@@ -27,7 +27,9 @@ class Delayed:
     reply: ScriptedReply
 
 
-ScriptedReply: TypeAlias = "ScriptedText | Sequence[ScriptedText] | Exception | Delayed"
+ScriptedReply: TypeAlias = (
+    "ScriptedText | Sequence[ScriptedText] | Sequence[float] | Exception | Delayed"
+)
 """For one request: a text for each completion alike, one for each, or an error to raise."""
 Script: TypeAlias = "Callable[[Request], ScriptedReply] | Mapping[str, Any] | list[Any]"
 """The values of a table are replies or lists of them; a list holds replies."""
@@ -56,6 +58,8 @@ class ScriptedEngine:
       tuple;
     - None: texts derived from prompt, seed and the completion's index.
 
+    Where candidates are to be scored, the reply is a tuple of their logprobs.
+
     A word with the space after it counts as a token. Texts end at the request's stop texts and at
     its `max_tokens`; a `Completion` is passed on as it is.
     """
@@ -67,6 +71,7 @@ class ScriptedEngine:
         name: str = "scripted",
         delay_s: float | Callable[[Request], float] = 0.0,
         capabilities: frozenset[Capability] = _CAPABILITIES,
+        decoding_rules: Mapping[str, str] | None = None,
         context_tokens: int | None = None,
         max_concurrency: int = 1024,
     ) -> None:
@@ -74,6 +79,7 @@ class ScriptedEngine:
         self._name = name
         self._delay_s = delay_s
         self._capabilities = capabilities
+        self._decoding_rules = dict(decoding_rules or {})
         self._context_tokens = context_tokens
         self._max_concurrency = max_concurrency
         self._num_taken: dict[str, int] = {}
@@ -95,6 +101,11 @@ class ScriptedEngine:
         return self._capabilities
 
     @property
+    def decoding_rules(self) -> Mapping[str, str]:
+        """Kinds of rules that it takes, as they were given; they change nothing in the script."""
+        return self._decoding_rules
+
+    @property
     def context_tokens(self) -> int | None:
         return self._context_tokens
 
@@ -114,7 +125,9 @@ class ScriptedEngine:
             await asyncio.sleep(delay_s)
             if isinstance(reply, Exception):
                 raise reply
-            completions = _completions(reply, request)
+            completions = (
+                _scored(reply, request) if request.candidates else _completions(reply, request)
+            )
             if on_delta is not None:
                 await _stream(completions, on_delta)
         except asyncio.CancelledError:
@@ -159,14 +172,24 @@ class ScriptedEngine:
         return replies[taken]
 
 
-def _completions(
-    reply: ScriptedText | Sequence[ScriptedText] | Exception | Delayed, request: Request
-) -> tuple[Completion, ...]:
+def _completions(reply: Any, request: Request) -> tuple[Completion, ...]:
     if isinstance(reply, (str, Completion)):
         reply = (reply,) * request.n
     if isinstance(reply, (Exception, Delayed)) or len(reply) != request.n:
         raise ConfigError(f"the script says {reply!r}; {request.n} completions were asked for")
     return tuple(_completion(each, request) for each in reply)
+
+
+def _scored(reply: Any, request: Request) -> tuple[Completion, ...]:
+    if not isinstance(reply, (list, tuple)) or len(reply) != len(request.candidates):
+        raise ConfigError(
+            f"the script says {reply!r}; logprobs of {len(request.candidates)} candidates were "
+            "asked for"
+        )
+    return tuple(
+        Completion(str(text), logprobs=(TokenLogprob(str(text), float(logprob)),))
+        for text, logprob in zip(request.candidates, reply, strict=True)
+    )
 
 
 def _completion(reply: ScriptedText, request: Request) -> Completion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -26,6 +26,8 @@ class TokenRequest:
     """Rules for motet's processor in the engine, as `motet.serving.decoding.wire` writes them."""
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    is_distribution_wanted: bool = False
+    """Ask for the log-probabilities of the whole vocabulary at the first token."""
     priority: int = 0
     cache_salt: str | None = None
     request_id: str | None = None
@@ -42,6 +44,8 @@ class TokenReply:
     stop_reason: str | int | None = None
     """The stop text or the stop token's id that ended it; None at the model's own end."""
     logprobs: tuple[TokenLogprob, ...] = ()
+    distribution: Mapping[int, float] = field(default_factory=dict)
+    """Log-probability by token id, in nats, at the first token; empty unless asked for."""
     usage: Usage = field(default_factory=Usage)
 
 

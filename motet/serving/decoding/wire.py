@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from motet.decoding import Rule, Weighted
 from motet.types import JSON
 
 FIELD: Final = "motet"
@@ -14,10 +16,12 @@ FIELD: Final = "motet"
 VERSION: Final = 1
 """Raised by every change that an older processor would read wrongly."""
 WEIGHT_TOKENS: Final = 6
-"""Tokens behind a weighted completion: how it ended (0 end of turn, 1 length), then the four bytes
-of the weight as a big-endian float32, a token id each, then the stop token `sync`."""
+"""Tokens behind a weighted completion: how it ended (0 end of turn, 1 length, 2 start again), then
+the four bytes of the weight as a big-endian float32, a token id each, then the stop token `sync`.
+`motet.serving.decoding.weights.read_end` reads them."""
 
 Role: TypeAlias = Literal["main", "partner"]
+Probe: TypeAlias = Literal["version", "runner"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ def write(
     sync: int | None = None,
     base: int = 0,
     max_tokens: int | None = None,
-    probe: Literal["version", "runner"] | None = None,
+    probe: Probe | None = None,
 ) -> str:
     """Write rules for one request.
 
@@ -67,9 +71,259 @@ def write(
             choosing.min_p,
             choosing.seed,
         ]
-    for name, value in (("sync", sync), ("base", base or None), ("max", max_tokens)):
-        if value is not None:
-            body[name] = value
-    if probe is not None:
-        body["probe"] = probe
+    others = {"sync": sync, "base": base or None, "max": max_tokens, "probe": probe}
+    body.update((name, value) for name, value in others.items() if value is not None)
     return json.dumps(body, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What one request asks of the processor, as `read` found it."""
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    """Masking rules and `dola`, in order; the paired and the weighted rule stand apart."""
+    paired: Mapping[str, Any] | None = None
+    pair: tuple[str, Role] | None = None
+    weighted: Mapping[str, Any] | None = None
+    """The rule that is held and weighed."""
+    choosing: Choosing | None = None
+    sync: int | None = None
+    base: int = 0
+    max_tokens: int | None = None
+    probe: Probe | None = None
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether the processor chooses the tokens: of pairs and of weighted rules."""
+        return self.pair is not None or self.weighted is not None
+
+
+def rule_body(rule: Rule) -> dict[str, JSON]:
+    """Return `rule` as `write` takes it; a trie's members must be token ids by now.
+
+    Raises:
+        ValueError: A trie holds texts, or the rule is none that a processor carries out.
+    """
+    if isinstance(rule, Weighted):
+        return {"rule": "weighted", "of": rule_body(rule.rule)}
+    body: dict[str, JSON] = {"rule": rule.kind, **rule.parameters()}
+    for name in ("negative", "without"):
+        body.pop(name, None)
+    _check_rule(body)
+    return body
+
+
+def read(text: Any) -> Orders:
+    """Read what `write` wrote.
+
+    Raises:
+        ValueError: It is malformed, of another version, or a setting is out of range.
+    """
+    body = _parsed(text)
+    if body.get("v") != VERSION:
+        raise ValueError(f"{FIELD}: v is {body.get('v')!r}; this processor reads version {VERSION}")
+    unknown = sorted(body.keys() - _KEYS)
+    if unknown:
+        raise ValueError(f"{FIELD}: unknown setting {unknown[0]!r}, {body[unknown[0]]!r}")
+    written = body.get("rules", [])
+    if not isinstance(written, list):
+        raise _wrong("rules", written, "a list")
+    for rule in written:
+        _check_rule(rule)
+    sync, probe = body.get("sync"), body.get("probe")
+    if sync is not None and not _is_count(sync):
+        raise _wrong("sync", sync, "a token id")
+    if probe not in (None, "version", "runner"):
+        raise _wrong("probe", probe, "'version' or 'runner'")
+    base, longest = body.get("base", 0), body.get("max")
+    if not _is_count(base):
+        raise _wrong("base", base, "at least 0")
+    if longest is not None and not _is_count(longest, 1):
+        raise _wrong("max", longest, "at least 1")
+    paired = [rule for rule in written if rule["rule"] in PAIRED]
+    weighted = [rule["of"] for rule in written if rule["rule"] == "weighted"]
+    orders = Orders(
+        rules=tuple(r for r in written if r["rule"] not in PAIRED and r["rule"] != "weighted"),
+        paired=paired[0] if paired else None,
+        pair=_read_pair(body.get("pair")),
+        weighted=weighted[0] if weighted else None,
+        choosing=_read_choosing(body.get("choose")),
+        sync=sync,
+        base=base,
+        max_tokens=longest,
+        probe=probe,
+    )
+    if len(paired) > 1 or len(weighted) > 1:
+        raise _wrong("rules", [r["rule"] for r in written], "at most one paired and one weighted")
+    _check_together(orders)
+    return orders
+
+
+def _parsed(text: Any) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"{FIELD} is {str(text)[:80]!r}; it must be JSON: {exc}") from exc
+    if not isinstance(body, dict):
+        raise _wrong(FIELD, body, "a JSON object")
+    return body
+
+
+def _read_pair(pair: Any) -> tuple[str, Role] | None:
+    if pair is None:
+        return None
+    is_pair = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]
+    if not is_pair or pair[1] not in ("main", "partner"):
+        raise _wrong("pair", pair, "a name, and 'main' or 'partner'")
+    return pair[0], pair[1]
+
+
+def _read_choosing(values: Any) -> Choosing | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != 5:
+        raise _wrong("choose", values, "temperature, top_p, top_k, min_p and seed")
+    temperature, top_p, top_k, min_p, seed = values
+    if not _is_number(temperature, 0.0):
+        raise _wrong("temperature", temperature, "0 or more")
+    if not _is_number(top_p, 0.0, 1.0) or top_p == 0:
+        raise _wrong("top_p", top_p, "above 0 and at most 1")
+    if type(top_k) is not int or (top_k < 1 and top_k not in (-1, 0)):
+        raise _wrong("top_k", top_k, "at least 1, or -1 for all")
+    if not _is_number(min_p, 0.0, 1.0):
+        raise _wrong("min_p", min_p, "between 0 and 1")
+    if type(seed) is not int:
+        raise _wrong("seed", seed, "a whole number")
+    return Choosing(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+
+
+def _check_together(orders: Orders) -> None:
+    """Raise where settings do not go together."""
+    kinds = [rule["rule"] for rule in orders.rules]
+    if (orders.pair is None) != (orders.paired is None):
+        raise ValueError(f"pair is {orders.pair!r} and the paired rule {orders.paired!r}")
+    if orders.paired is not None and orders.weighted is not None:
+        raise ValueError(f"a {orders.paired['rule']} rule does not go with a weighted one")
+    if orders.is_coupled and "dola" in kinds:
+        raise ValueError("a dola rule does not go with a paired or a weighted one")
+    if orders.is_coupled and (orders.sync is None or orders.choosing is None):
+        raise ValueError(
+            f"sync is {orders.sync!r} and choose {orders.choosing!r}; "
+            "paired and weighted rules need both"
+        )
+    if orders.max_tokens is not None and orders.weighted is None:
+        raise ValueError(f"max is {orders.max_tokens}; it goes with a weighted rule only")
+    if kinds.count("dola") > 1:
+        raise ValueError(f"rules are {kinds}; dola may stand once")
+
+
+def _check_rule(rule: Any) -> None:
+    """Raise unless `rule` is one that a processor carries out, with sound parameters."""
+    kind = rule.get("rule") if isinstance(rule, dict) else None
+    if not isinstance(kind, str) or kind not in _PARAMETERS:
+        known = ", ".join(sorted(_PARAMETERS))
+        raise _wrong("rule", kind if isinstance(rule, dict) else rule, f"one of {known}")
+    needed, allowed = _PARAMETERS[kind]
+    for name in needed:
+        if rule.get(name) is None:
+            raise ValueError(f"{FIELD}: rule {kind} lacks {name}")
+    for name in rule.keys() - needed - allowed - {"rule"}:
+        raise ValueError(f"{FIELD}: rule {kind} has no {name}, which is {rule[name]!r}")
+    _CHECKS[kind](rule)
+
+
+def _check_guidance(rule: Mapping[str, Any]) -> None:
+    name = {"cfg": "gamma", "cad": "alpha", "adacad": "floor"}[rule["rule"]]
+    if not _is_number(rule[name], 0.0):
+        raise _wrong(name, rule[name], "0 or more")
+
+
+def _check_dola(rule: Mapping[str, Any]) -> None:
+    layers = rule["layers"]
+    is_list = isinstance(layers, list) and layers and all(_is_count(n) for n in layers)
+    if not is_list and layers not in ("low", "high"):
+        raise _wrong("layers", layers, "'low', 'high' or layer numbers")
+    if is_list and len(set(layers)) != len(layers):
+        raise _wrong("layers", layers, "numbers that each stand once")
+    if not _is_number(rule["relative_top"], 0.0, 1.0):
+        raise _wrong("relative_top", rule["relative_top"], "between 0 and 1")
+    if rule["divergence"] not in ("jsd", "reference"):
+        raise _wrong("divergence", rule["divergence"], "'jsd' or 'reference'")
+
+
+def _check_trie(rule: Mapping[str, Any]) -> None:
+    members = rule["members"]
+    if not isinstance(members, list) or not members:
+        raise _wrong("members", members, "lists of token ids")
+    for member in members:
+        if not isinstance(member, list) or not member or not all(map(_is_count, member)):
+            raise _wrong("members", member, "lists of token ids")
+
+
+def _check_length(rule: Mapping[str, Any]) -> None:
+    low, high = rule.get("min_tokens"), rule.get("max_tokens")
+    for name, value in (("min_tokens", low), ("max_tokens", high)):
+        if value is not None and not _is_count(value, 1):
+            raise _wrong(name, value, "at least 1")
+    if low is None and high is None:
+        raise ValueError(f"{FIELD}: rule length lacks min_tokens and max_tokens")
+    if low is not None and high is not None and low > high:
+        raise _wrong("min_tokens", low, f"at most max_tokens, {high}")
+
+
+def _check_constraint(rule: Mapping[str, Any]) -> None:
+    kind, value = rule["kind"], rule["value"]
+    if kind not in ("json_schema", "choice", "regex", "grammar"):
+        raise _wrong("kind", kind, "'json_schema', 'choice', 'regex' or 'grammar'")
+    is_texts = isinstance(value, list) and value and all(isinstance(v, str) and v for v in value)
+    is_fine = {"json_schema": isinstance(value, (dict, bool)), "choice": is_texts}
+    if not is_fine.get(kind, isinstance(value, str) and value):
+        raise _wrong("value", value, f"a value of constraint {kind}")
+
+
+def _check_weighted(rule: Mapping[str, Any]) -> None:
+    held = rule["of"]
+    if not isinstance(held, dict) or held.get("rule") not in ("trie", "constraint"):
+        raise _wrong("of", held, "a trie or a constraint")
+    _check_rule(held)
+
+
+PAIRED: Final = frozenset({"cfg", "cad", "adacad"})
+_KEYS: Final = {"v", "rules", "pair", "choose", "sync", "base", "max", "probe"}
+_OTHER: Final = {"negative", "without"}
+_PARAMETERS: Final[Mapping[str, tuple[set[str], set[str]]]] = {
+    "cfg": ({"gamma"}, _OTHER),
+    "cad": ({"alpha"}, _OTHER),
+    "adacad": ({"floor"}, _OTHER),
+    "dola": ({"layers", "relative_top", "divergence"}, set()),
+    "trie": ({"members"}, set()),
+    "length": (set(), {"min_tokens", "max_tokens"}),
+    "constraint": ({"kind", "value"}, set()),
+    "weighted": ({"of"}, set()),
+}
+"""Parameters that each rule must have and those that it may have."""
+_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {
+    "cfg": _check_guidance,
+    "cad": _check_guidance,
+    "adacad": _check_guidance,
+    "dola": _check_dola,
+    "trie": _check_trie,
+    "length": _check_length,
+    "constraint": _check_constraint,
+    "weighted": _check_weighted,
+}
+
+
+def _is_count(value: Any, low: int = 0) -> bool:
+    return type(value) is int and low <= value < 2**31
+
+
+def _is_number(value: Any, low: float, high: float = math.inf) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and low <= value <= high
+
+
+def _wrong(name: str, value: Any, must: str) -> ValueError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 120 else shown[:120] + "..."
+    return ValueError(f"{FIELD}: {name} is {shown}; it must be {must}")

@@ -33,6 +33,10 @@ class Chunk:
     """Tokens of the row that are computed already."""
     tokens: Sequence[int]
     """Ids of the next tokens; at least one."""
+    num_logits: int = 0
+    """After how many of the last tokens logits are wanted."""
+    layers: tuple[int, ...] = ()
+    """Earlier layers whose logits after the last token are wanted; 0 is the embedding."""
 
 
 class StepPlan:

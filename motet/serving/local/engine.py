@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from motet.serving.local.model_files import (
     read_json,
 )
 from motet.serving.local.options import LocalOptions, read_options
+from motet.serving.local.rule_set import HOW, KINDS, RuleSet, read_rules
 from motet.serving.local.server import Parts, borrow, give_back
 
 if TYPE_CHECKING:
-    from motet.serving.local.generation import Job
+    from motet.serving.local.jobs import Job
     from motet.serving.local.scheduler import Stats
     from motet.types import Chat
 
@@ -50,6 +52,14 @@ class LocalEngine:
     tokens of a stop text too, as vLLM has it; its `text` holds neither. Where `sampling` leaves
     temperature, top_p and the like open, the model's generation_config.json decides if it asks
     for sampling, else temperature is 1. A seeded request gives completion i the seed + i.
+
+    Decoding rules are carried out in the step, in this order: a paired rule mixes the logits of
+    both prompts, layers are contrasted, penalties, functions of one's own, then masks. A paired
+    completion counts once against `max_batch` and has two rows; its usage counts both prompts,
+    and each generated token in both rows. A weighted rule's weight is by the tempered model, among
+    what the other rules allow; a stop text may end it before the model's own end of turn counts.
+    Candidates are computed together behind one computation of the prompt; their usage counts
+    their tokens with the prompt's.
     """
 
     def __init__(self, options: LocalOptions) -> None:
@@ -70,12 +80,18 @@ class LocalEngine:
                 Capability.LOGPROBS,
                 Capability.LOGITS_PROCESSORS,
                 Capability.GRAMMAR,
+                Capability.SCORE,
                 Capability.PREFIX_CACHE,
                 Capability.CONTINUE,
                 Capability.SEED,
                 Capability.STREAM,
             }
         )
+
+    @property
+    def decoding_rules(self) -> Mapping[str, str]:
+        """Kinds of rules that it carries out, each with how."""
+        return dict.fromkeys(KINDS, HOW)
 
     @property
     def context_tokens(self) -> int | None:
@@ -107,22 +123,17 @@ class LocalEngine:
         """Answer `request`. `on_delta` is called on this event loop; what it raises ends the call.
 
         Raises:
-            PromptTooLongError: The prompt leaves no room for a token.
+            PromptTooLongError: A prompt leaves no room for a token, or for a candidate.
             RequestRejectedError: Prompt, constraint or a decoding rule is wrong.
             ConfigError: The request has settings that this engine does not take.
         """
         self._check(request)
+        rules = read_rules(request)
         parts = await self._parts()
-        prompt_ids = parts.prompts.encode(request.prompt)
-        limit = parts.model.context_tokens
-        if len(prompt_ids) >= limit:
-            raise PromptTooLongError(
-                f"the prompt has {len(prompt_ids)} tokens; {self.url} takes {limit - 1} at most, "
-                f"to leave room for a completion in its {limit} tokens",
-                prompt_tokens=len(prompt_ids),
-                max_tokens=limit,
-            )
-        job = await self._job(parts, request, prompt_ids, on_delta)
+        if request.candidates:
+            job = self._scoring_job(parts, request)
+        else:
+            job = await self._job(parts, request, rules, on_delta)
         self._check_open()
         self._jobs.add(job)
         try:
@@ -154,21 +165,53 @@ class LocalEngine:
         return await asyncio.shield(asyncio.wrap_future(self._server.parts()))
 
     async def _job(
-        self, parts: Parts, request: Request, prompt_ids: tuple[int, ...], on_delta: OnDelta | None
+        self, parts: Parts, request: Request, rules: RuleSet, on_delta: OnDelta | None
     ) -> Job:
-        from motet.serving.local.generation import make_job
+        from motet.serving.local.compiling import compile_masks
+        from motet.serving.local.jobs import make_job
 
-        grammar = None
-        if request.constraint is not None:
-            grammar = await asyncio.to_thread(parts.grammars.compile, request.constraint)
+        prompts = [parts.prompts.encode(request.prompt)]
+        if request.partner is not None:
+            partner = request.partner
+            last = prompts[0][-1:]
+            prompts.append(parts.prompts.encode(partner) if len(partner) else last)
+        for ids in prompts:
+            self._check_length(parts, len(ids), 1)
+        # Compiling a grammar takes long enough to hold up the event loop.
+        masks = await asyncio.to_thread(compile_masks, rules, request.constraint, parts)
         return make_job(
             request,
             model=parts.model,
             name=self._options.model,
-            prompt_ids=prompt_ids,
-            grammar=grammar,
+            prompts=tuple(prompts),
+            rules=rules,
+            masks=masks,
             on_delta=on_delta,
         )
+
+    def _scoring_job(self, parts: Parts, request: Request) -> Job:
+        from motet.serving.local.jobs import make_scoring_job
+
+        prompt_ids = parts.prompts.encode(request.prompt)
+        candidates = [parts.prompts.encode_part("candidates", c) for c in request.candidates]
+        self._check_length(parts, len(prompt_ids), max(map(len, candidates)))
+        return make_scoring_job(
+            request,
+            model=parts.model,
+            name=self._options.model,
+            prompt_ids=prompt_ids,
+            candidates=candidates,
+        )
+
+    def _check_length(self, parts: Parts, num_tokens: int, room: int) -> None:
+        limit = parts.model.context_tokens
+        if num_tokens + room > limit:
+            raise PromptTooLongError(
+                f"the prompt has {num_tokens} tokens; {self.url} takes {limit - room} at most, "
+                f"to leave room for a completion in its {limit} tokens",
+                prompt_tokens=num_tokens,
+                max_tokens=limit,
+            )
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -26,6 +26,16 @@ _SAMPLED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True, slots=True)
+class StepLogits:
+    """What a step computed. S is the number of logits asked for, V the vocabulary's size."""
+
+    last: Any
+    """float32 `[S, V]`, in the order of the chunks and their tokens; a fresh tensor."""
+    early: dict[int, Any]
+    """float32 `[K, V]` of the K layers that a chunk asked for, by the chunk's place."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """The network and what its files say about it."""
 
@@ -33,6 +43,7 @@ class LoadedModel:
     tokenizer: Any
     vocab_size: int
     """Width of the logits; the tokenizer may know fewer tokens."""
+    num_layers: int
     context_tokens: int
     eos_ids: frozenset[int]
     defaults: Sampling
@@ -53,28 +64,35 @@ class LoadedModel:
         buffer.max_slots = max_slots or roomy
         return buffer
 
-    def step(self, chunks: Sequence[Chunk], buffer: RowBuffer, wanted: Sequence[int]) -> Any:
-        """Compute the tokens of `chunks`; their keys and values go into `buffer`.
-
-        Args:
-            chunks: At most one a row.
-            buffer: Holds the rows' earlier tokens.
-            wanted: Indices of the chunks whose next-token logits are needed, S of them.
-
-        Returns:
-            float32 `[S, V]`, V the vocabulary's size; a fresh tensor.
-        """
+    def step(self, chunks: Sequence[Chunk], buffer: RowBuffer) -> StepLogits:
+        """Compute the tokens of `chunks`, at most one a row; their keys and values go into `buffer`."""
         plan = StepPlan(chunks, buffer)
-        keep = torch.tensor([plan.last[i] for i in wanted], dtype=torch.long)
+        kept = [
+            last - i
+            for chunk, last in zip(chunks, plan.last, strict=True)
+            for i in reversed(range(chunk.num_logits))
+        ]
+        asked = {"output_hidden_states": True} if any(chunk.layers for chunk in chunks) else {}
         out = self.network(
             input_ids=plan.input_ids,
             position_ids=plan.positions,
             use_cache=False,
-            logits_to_keep=keep,
+            logits_to_keep=torch.tensor(kept, dtype=torch.long),
             plan=plan,
+            **asked,
         )
         logits = out.logits[0]
-        return logits.float() if logits.dtype != torch.float32 else logits.clone()
+        logits = logits.float() if logits.dtype != torch.float32 else logits.clone()
+        return StepLogits(logits, self._early(chunks, plan, out.hidden_states) if asked else {})
+
+    def _early(self, chunks: Sequence[Chunk], plan: StepPlan, hidden: Any) -> dict[int, Any]:
+        """Return float32 `[K, V]` for each chunk that asks for K layers, by its place."""
+        found = {}
+        for i, chunk in enumerate(chunks):
+            if chunk.layers:
+                states = torch.stack([hidden[n][0, plan.last[i]] for n in chunk.layers])
+                found[i] = self.network.get_output_embeddings()(states).float()
+        return found
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
         """Return the text of `ids`; special tokens have none unless kept."""
@@ -141,6 +159,7 @@ def describe(
         network=network,
         tokenizer=tokenizer,
         vocab_size=network.config.vocab_size,
+        num_layers=network.config.num_hidden_layers,
         context_tokens=context_of(config) or _DEFAULT_CONTEXT,
         eos_ids=frozenset(eos),
         defaults=Sampling(**found),

@@ -17,7 +17,10 @@ BLOCK_TOKENS = 16
 
 
 class PrefixCache:
-    """Blocks by the hash of all tokens up to their end; the least recently used go first."""
+    """Blocks by the hash of a salt and all tokens up to their end; the least recently used go first.
+
+    Tokens of one salt never match those of another.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -25,27 +28,29 @@ class PrefixCache:
         """float `[L, 2, BLOCK_TOKENS, H, D]` each."""
         self.num_bytes = 0
 
-    def match(self, tokens: Sequence[int]) -> int:
+    def match(self, tokens: Sequence[int], salt: str = "") -> int:
         """Return how many of the first `tokens` are kept; a multiple of `BLOCK_TOKENS`."""
         count = 0
-        for key in _keys(tokens):
+        for key in _keys(tokens, salt):
             if key not in self._blocks:
                 break
             count += BLOCK_TOKENS
         return count
 
-    def load(self, tokens: Sequence[int], num_tokens: int, buffer: RowBuffer, row: int) -> None:
+    def load(
+        self, tokens: Sequence[int], num_tokens: int, buffer: RowBuffer, row: int, salt: str = ""
+    ) -> None:
         """Write the first `num_tokens` of `tokens` into `row`; `match` has found them."""
-        found = list(_keys(tokens[: -(-num_tokens // BLOCK_TOKENS) * BLOCK_TOKENS]))
+        found = list(_keys(tokens[: -(-num_tokens // BLOCK_TOKENS) * BLOCK_TOKENS], salt))
         for i, key in enumerate(found):
             start = i * BLOCK_TOKENS
             stop = min(start + BLOCK_TOKENS, num_tokens)
             buffer.data[:, :, row, start:stop] = self._blocks[key][:, :, : stop - start]
         self._touch(found)
 
-    def store(self, tokens: Sequence[int], buffer: RowBuffer, row: int) -> None:
+    def store(self, tokens: Sequence[int], buffer: RowBuffer, row: int, salt: str = "") -> None:
         """Keep the whole blocks of `tokens`, which `row` holds from its beginning."""
-        found = list(_keys(tokens))
+        found = list(_keys(tokens, salt))
         for i, key in enumerate(found):
             if key not in self._blocks:
                 start = i * BLOCK_TOKENS
@@ -63,8 +68,8 @@ class PrefixCache:
             self._blocks.move_to_end(key)
 
 
-def _keys(tokens: Sequence[int]) -> Iterator[bytes]:
-    key = b""
+def _keys(tokens: Sequence[int], salt: str) -> Iterator[bytes]:
+    key = hashlib.blake2b(salt.encode(), digest_size=16).digest() if salt else b""
     for start in range(0, len(tokens) - BLOCK_TOKENS + 1, BLOCK_TOKENS):
         block = array("q", tokens[start : start + BLOCK_TOKENS]).tobytes()
         key = hashlib.blake2b(key + block, digest_size=16).digest()

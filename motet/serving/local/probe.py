@@ -35,8 +35,8 @@ def check_model(model: LoadedModel) -> None:
             buffer = model.buffer(None)
             buffer.join(len(tokens), 0)
             for start, stop in ((0, 16), (16, 23)):
-                model.step([Chunk(0, start, tokens[start:stop])], buffer, [])
-            found = model.step([Chunk(0, 23, tokens[23:])], buffer, [0])[0]
+                model.step([Chunk(0, start, tokens[start:stop])], buffer)
+            found = model.step([Chunk(0, 23, tokens[23:], num_logits=1)], buffer).last[0]
             network.set_attn_implementation("eager")
             expected = network(torch.tensor([tokens]), use_cache=False).logits[0, -1].float()
             network.set_attn_implementation(IMPLEMENTATION)

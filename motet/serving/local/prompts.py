@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from motet.errors import RequestRejectedError
@@ -42,17 +43,39 @@ class PromptEncoder:
         elif prompt and isinstance(prompt[0], Message):
             ids = self._encode_chat(prompt)
         else:
-            ids = tuple(prompt)
-            for token in ids:
-                is_id = isinstance(token, int) and not isinstance(token, bool)
-                if not is_id or not 0 <= token < self._vocab_size:
-                    raise RequestRejectedError(
-                        f"prompt token {token!r} is no id between 0 and {self._vocab_size - 1}",
-                        status=400,
-                    )
+            ids = self._checked("prompt", prompt)
         if not ids:
             raise RequestRejectedError("the prompt has no tokens", status=400)
         return ids
+
+    def encode_part(self, setting: str, part: str | Sequence[int]) -> tuple[int, ...]:
+        """Return the ids of a text by itself, in which special tokens are ordinary text.
+
+        Args:
+            setting: What `part` belongs to, for the error.
+            part: A text, or ids, which stay as they are.
+
+        Raises:
+            RequestRejectedError: It has no tokens, or ids that the model does not know.
+        """
+        if isinstance(part, str):
+            plain = self._get_plain()
+            ids = tuple(plain.encode(mend_text(part), add_special_tokens=False).ids)
+        else:
+            ids = self._checked(setting, part)
+        if not ids:
+            raise RequestRejectedError(f"{setting} holds {part!r}, which has no tokens", status=400)
+        return ids
+
+    def _checked(self, setting: str, ids: Sequence[Any]) -> tuple[int, ...]:
+        for token in ids:
+            is_id = isinstance(token, int) and not isinstance(token, bool)
+            if not is_id or not 0 <= token < self._vocab_size:
+                raise RequestRejectedError(
+                    f"{setting} token {token!r} is no id between 0 and {self._vocab_size - 1}",
+                    status=400,
+                )
+        return tuple(ids)
 
     def _encode_chat(self, chat: Chat) -> tuple[int, ...]:
         # No author of a message can know the marks, as they are drawn for each prompt.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from motet.errors import MotetError, RequestRejectedError
+from motet.serving.local.contrast import Contrast, Seen
+from motet.serving.local.masks import MaskStack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from motet.engine import Sampling
-    from motet.serving.local.constraint import Matcher
+    from motet.engine import LogitsRule, Sampling
 
 _FIRST_LOOK = 256
 """How many of the likeliest tokens top_p looks at before it sorts the whole vocabulary."""
@@ -35,7 +36,11 @@ class RowSampler:
     sampling: Sampling
     """With the model's defaults filled in."""
     generator: Any
-    matcher: Matcher | None = None
+    contrast: Contrast | None = None
+    """What is compared with the model's logits, or None."""
+    own: Sequence[LogitsRule] = ()
+    """The caller's own functions on logits."""
+    masks: MaskStack = field(default_factory=MaskStack)
     counts: dict[int, int] = field(default_factory=dict)
     """How often each token was generated."""
 
@@ -45,7 +50,7 @@ class RowSampler:
         s = self.sampling
         penalised = s.presence_penalty or s.frequency_penalty
         repeated = s.repetition_penalty is not None and s.repetition_penalty != 1
-        return bool(penalised or repeated or s.decoding or self.matcher)
+        return bool(penalised or repeated or self.contrast or self.own or self.masks)
 
     @property
     def is_greedy(self) -> bool:
@@ -76,19 +81,22 @@ def make_generator(seed: int | None, index: int) -> Any:
     return torch.Generator().manual_seed(start % 2**63)
 
 
-def choose(logits: Any, rows: Sequence[RowSampler]) -> list[Choice]:
+def choose(
+    logits: Any, rows: Sequence[RowSampler], seen: Mapping[int, Seen] | None = None
+) -> list[Choice]:
     """Choose a token for each row.
 
-    The order is: logprobs of the raw logits, penalties, decoding rules, constraint, temperature,
-    min_p, top_k, top_p. A row draws V numbers from its own generator and from nothing else, so
-    its choices do not depend on the other rows.
+    The order is: logprobs of the raw logits, a paired rule, contrast of layers, penalties, the
+    caller's own rules, masks, temperature, min_p, top_k, top_p. A row draws V numbers from its
+    own generator and from nothing else, so its choices do not depend on the other rows.
 
     Args:
         logits: float32 `[S, V]`; changed in place.
         rows: S of them.
+        seen: What rows with a contrast compare their logits with, by the row's place.
     """
     raw = _raw_logprobs(logits, rows)
-    errors = _change_all(logits, rows)
+    errors = _change_all(logits, rows, seen or {})
     chosen = logits.argmax(-1)
     sampled = [i for i, row in enumerate(rows) if not row.is_greedy and i not in errors]
     if sampled:
@@ -114,14 +122,16 @@ def choose(logits: Any, rows: Sequence[RowSampler]) -> list[Choice]:
     return choices
 
 
-def _change_all(logits: Any, rows: Sequence[RowSampler]) -> dict[int, MotetError]:
-    """Change `logits` by each row's penalties, rules and constraint; return what failed."""
+def _change_all(
+    logits: Any, rows: Sequence[RowSampler], seen: Mapping[int, Seen]
+) -> dict[int, MotetError]:
+    """Change `logits` by each row's rules and penalties; return what failed."""
     errors: dict[int, MotetError] = {}
     for i, row in enumerate(rows):
         if not row.changes_logits:
             continue
         try:
-            logits[i] = _changed(logits[i], row)
+            logits[i] = _changed(logits[i], row, seen.get(i))
         except MotetError as error:
             errors[i] = error
         except Exception as exc:
@@ -144,27 +154,46 @@ def _raw_logprobs(logits: Any, rows: Sequence[RowSampler]) -> dict[int, tuple[An
     return found
 
 
-def _changed(logits: Any, row: RowSampler) -> Any:
-    """Apply penalties, decoding rules and constraint to `logits` `[V]`, which stay as they are."""
+def _changed(logits: Any, row: RowSampler, seen: Seen | None) -> Any:
+    """Apply rules and penalties to `logits` `[V]`, which stay as they are.
+
+    Where masks allow nothing of what the contrast of layers keeps, the last layer decides alone.
+    """
+    if row.contrast is None or seen is None:
+        return _shaped(logits, row)
+    mixed = row.contrast.mixed(logits, seen)
+    if row.contrast.dola is None:
+        return _shaped(mixed, row)
+    found = _shaped(row.contrast.contrasted(mixed, seen), row)
+    return found if bool((found > float("-inf")).any()) else _shaped(mixed, row)
+
+
+def _shaped(logits: Any, row: RowSampler) -> Any:
+    """Apply penalties, the caller's own rules and masks to `logits` `[V]`."""
     changed = _penalised(logits, row)
-    for rule in row.sampling.decoding:
-        name = getattr(rule, "identity", type(rule).__name__)
-        try:
-            changed = rule(row.prompt_ids, tuple(row.output_ids), changed)
-            changed = torch.as_tensor(changed, dtype=logits.dtype)
-        except Exception as exc:
-            raise RequestRejectedError(
-                f"decoding rule {name} raised {type(exc).__name__}: {exc}", status=400
-            ) from exc
-        if changed.shape != logits.shape:
-            raise RequestRejectedError(
-                f"decoding rule {name} returned shape {tuple(changed.shape)}, "
-                f"not {tuple(logits.shape)}",
-                status=400,
-            )
-    if row.matcher is not None:
-        allowed = torch.from_numpy(row.matcher.allowed())
-        changed = changed.masked_fill(~allowed, float("-inf"))
+    for rule in row.own:
+        changed = _ruled(changed, row, rule)
+    if row.masks:
+        changed = row.masks.apply(changed, row.sampling.temperature or 0.0)
+    return changed
+
+
+def _ruled(logits: Any, row: RowSampler, rule: LogitsRule) -> Any:
+    """Apply a rule of the caller's own, whose mistakes are the caller's."""
+    name = getattr(rule, "identity", type(rule).__name__)
+    try:
+        changed = rule(row.prompt_ids, tuple(row.output_ids), logits)
+        changed = torch.as_tensor(changed, dtype=logits.dtype)
+    except Exception as exc:
+        raise RequestRejectedError(
+            f"decoding rule {name} raised {type(exc).__name__}: {exc}", status=400
+        ) from exc
+    if changed.shape != logits.shape:
+        raise RequestRejectedError(
+            f"decoding rule {name} returned shape {tuple(changed.shape)}, "
+            f"not {tuple(logits.shape)}",
+            status=400,
+        )
     return changed
 
 

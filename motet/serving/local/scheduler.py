@@ -1,4 +1,4 @@
-"""The loop of one model: completions join and leave a running batch at every step."""
+"""The loop of one model: rows join and leave a running batch at every step."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import logging
 import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from motet.errors import EngineError, EngineUnavailableError, MotetError
 from motet.serving.local.attention import Chunk
+from motet.serving.local.contrast import Seen
+from motet.serving.local.generation import Generation
 from motet.serving.local.prefix_cache import BLOCK_TOKENS, PrefixCache, common_length
 from motet.serving.local.sampler import choose
+from motet.serving.local.scoring import Scoring
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from motet.engine import Reply
-    from motet.serving.local.generation import Generation, Job
-    from motet.serving.local.model import LoadedModel
+    from motet.serving.local.jobs import Job
+    from motet.serving.local.model import LoadedModel, StepLogits
+    from motet.serving.local.rows import Member, Row
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,9 @@ class Stats:
     """Counts of one scheduler since it began."""
 
     num_running: int = 0
+    """Rows in the batch; a completion of a paired rule has two."""
     num_waiting: int = 0
+    """Completions and candidates that have no place yet."""
     num_steps: int = 0
     num_computed_tokens: int = 0
     """Tokens that went through the network."""
@@ -49,20 +55,22 @@ class Scheduler:
         self,
         model: LoadedModel,
         *,
-        max_rows: int,
+        max_members: int,
         max_slots: int | None,
         prefix_cache_bytes: int,
         prefill_chunk: int,
     ) -> None:
         self.stats = Stats()
         self._model = model
-        self._max_rows = max_rows
+        self._max_members = max_members
         self._prefill_chunk = prefill_chunk
         self._buffer = model.buffer(max_slots)
         self._prefixes = PrefixCache(prefix_cache_bytes)
-        self._rows: list[Generation] = []
-        """The running completions; the index is the row in the buffer."""
-        self._waiting: list[Generation] = []
+        self._rows: list[Row] = []
+        """Those that run; the index is the row in the buffer."""
+        self._joining: list[Member] = []
+        """Admitted, but some of their rows wait for a prefix that is being computed."""
+        self._waiting: list[Member] = []
         """Sorted by priority, then arrival."""
         self._changed = threading.Condition()
         self._inbox: deque[Job] = deque()
@@ -103,14 +111,15 @@ class Scheduler:
                     self._fail_rows(exc)
                 self._count()
                 self._send()
-        for job in {g.job for g in (*self._rows, *self._waiting)} | set(self._inbox):
+        members = {*self._waiting, *self._joining, *(row.owner for row in self._rows)}
+        for job in {member.job for member in members} | set(self._inbox):
             self._end(job, EngineError("the local engine was shut down"))
         self._send()
 
     def _take_news(self) -> bool:
         """Queue what has arrived and drop what was given up; wait where nothing is to do."""
         with self._changed:
-            while not (self._inbox or self._rows or self._waiting or self._is_stopping):
+            while not (self._inbox or self._rows or self._is_stopping or self._num_outside):
                 self._changed.wait()
             arrived = list(self._inbox)
             self._inbox.clear()
@@ -118,124 +127,189 @@ class Scheduler:
                 self._inbox.extend(arrived)
                 return False
         for job in arrived:
-            for generation in job.generations:
+            for member in job.members:
                 self._num_arrived += 1
-                generation.order = self._num_arrived
-                bisect.insort(self._waiting, generation, key=_rank)
-        self._waiting = [g for g in self._waiting if not g.job.is_over]
-        for row in reversed(range(len(self._rows))):
-            if self._rows[row].job.is_over:
-                self._leave(row)
+                member.order = self._num_arrived
+                bisect.insort(self._waiting, member, key=_rank)
+        self._waiting = [m for m in self._waiting if not m.job.is_over]
+        self._joining = [m for m in self._joining if not m.job.is_over]
+        self._drop(lambda row: row.owner.job.is_over)
         self._count()
         return True
 
+    @property
+    def _num_outside(self) -> int:
+        return len(self._waiting) + len(self._joining)
+
     def _admit(self) -> None:
-        """Let waiting completions join, in order, while rows and memory are free.
+        """Let members join, in order, while places and memory are free.
 
         One that begins like a row whose prompt is still being computed waits for that row, to
         take over the common part; its place stays free meanwhile.
         """
-        free = self._max_rows - len(self._rows)
-        longest = max((g.max_length for g in self._rows), default=0)
-        kept_back: list[Generation] = []
-        while self._waiting and free > 0:
-            generation = self._waiting[0]
-            if self._rows:
-                longest = max(longest, generation.max_length)
-                if not self._buffer.fits(len(self._rows) + 1 + len(kept_back), longest):
-                    break
-            del self._waiting[0]
-            free -= 1
-            try:
-                if not self._join(generation):
-                    kept_back.append(generation)
-            except Exception as exc:
-                self._end(generation.job, _broken(exc))
-        self._waiting[:0] = kept_back
+        self._joining = [m for m in self._joining if not self._join(m)]
+        while self._waiting and self._has_room(self._waiting[0]):
+            member = self._waiting.pop(0)
+            if not self._join(member):
+                self._joining.append(member)
+        self._drop(lambda row: row.owner.is_done and not row.owner.job.num_outside)
 
-    def _join(self, generation: Generation) -> bool:
-        """Give the completion a row and what is computed of its prompt; False where it must wait."""
-        tokens = generation.tokens
-        most = len(tokens) - 1
-        cached = min(self._prefixes.match(tokens), most)
+    def _has_room(self, member: Member) -> bool:
+        """Say whether `member` may join; one that is too large for the limit is served alone."""
+        running = {id(row.owner) for row in self._rows if not row.owner.is_done}
+        running.update(id(other) for other in self._joining)
+        if len(running) >= self._max_members:
+            return False
+        coming = [row for m in (*self._joining, member) for row in m.rows if not row.is_in]
+        longest = max(row.max_length for row in (*self._rows, *coming))
+        if self._buffer.fits(len(self._rows) + len(coming), longest):
+            return True
+        if not running:
+            self._drop(lambda _: True)
+        return not running
+
+    def _join(self, member: Member) -> bool:
+        """Give each row of `member` a place; False where one of them has to wait."""
+        if member.job.is_over:
+            return True
+        try:
+            found = [row.is_in or self._enter(row, member.job.salt) for row in member.rows]
+        except Exception as exc:
+            self._end(member.job, _broken(exc))
+            return True
+        if not all(found):
+            return False
+        member.job.num_outside -= 1
+        return True
+
+    def _enter(self, row: Row, salt: str) -> bool:
+        """Give `row` a place and what is computed of its tokens; False where it must wait."""
+        tokens, most = row.tokens, row.most_shared
+        cached = min(self._prefixes.match(tokens, salt), most)
         source, shared, coming = -1, cached, 0
-        for row, other in enumerate(self._rows):
+        for place, other in enumerate(self._rows):
+            if other.owner.job.salt != salt:
+                continue
             common = min(common_length(other.tokens, tokens), most)
             if min(common, other.num_computed) > shared:
-                source, shared = row, min(common, other.num_computed)
+                source, shared = place, min(common, other.num_computed)
             if other.is_prefilling:
                 coming = max(coming, common)
         if coming >= shared + BLOCK_TOKENS:
             return False
-        used = max((g.num_computed for g in self._rows), default=0)
-        row = self._buffer.join(generation.max_length, used)
+        used = max((other.num_computed for other in self._rows), default=0)
+        place = self._buffer.join(row.max_length, used)
+        self._rows.append(row)
+        row.is_in = True
         if source >= 0:
-            self._buffer.copy(source, row, shared)
+            self._buffer.copy(source, place, shared)
         elif shared:
-            self._prefixes.load(tokens, shared, self._buffer, row)
-        generation.num_computed = generation.num_cached = shared
-        self._rows.append(generation)
+            self._prefixes.load(tokens, shared, self._buffer, place, salt)
+        row.num_computed = row.num_cached = shared
         return True
 
-    def _leave(self, row: int) -> None:
-        """Take a row out of the batch and keep its blocks for others."""
-        generation, last = self._rows[row], self._rows[-1]
-        computed = generation.tokens[: generation.num_computed]
-        self._prefixes.store(computed, self._buffer, row)
-        self._buffer.leave(row, last.num_computed)
-        self._rows[row] = last
-        self._rows.pop()
-        if not self._rows and not self._waiting:
+    def _drop(self, is_over: Callable[[Row], bool]) -> None:
+        """Take rows out of the batch and keep their blocks for others."""
+        for place in reversed(range(len(self._rows))):
+            row, last = self._rows[place], self._rows[-1]
+            if not is_over(row):
+                continue
+            computed = row.tokens[: row.num_computed]
+            self._prefixes.store(computed, self._buffer, place, row.owner.job.salt)
+            self._buffer.leave(place, last.num_computed)
+            row.is_in = False
+            self._rows[place] = last
+            self._rows.pop()
+        if not self._rows and not self._num_outside:
             self._buffer.clear()
 
     def _plan(self) -> list[Chunk]:
         """Choose the tokens of the next step: one of each row that generates, and of the prompts
         that are not computed yet, first come first served, as many as a chunk holds.
+
+        The last token of a pair's prompt waits until both rows of the pair can take theirs.
         """
-        chunks = [
-            Chunk(row, g.num_computed, g.tokens[-1:])
-            for row, g in enumerate(self._rows)
-            if len(g.tokens) - g.num_computed == 1
-        ]
-        room = self._prefill_chunk * (1 if chunks else _ALONE_FACTOR)
-        waiting = [
-            (g.order, row) for row, g in enumerate(self._rows) if len(g.tokens) - g.num_computed > 1
-        ]
-        for _, row in sorted(waiting):
+        chunks: list[Chunk] = []
+        waiting: list[tuple[int, int]] = []
+        for place, row in enumerate(self._rows):
+            if row.num_left == 1 and row.owner.is_level:
+                chunks.append(self._chunk(place, 1))
+            elif row.num_left > (1 if row.is_paired else 0):
+                waiting.append((row.owner.order, place))
+        is_alone = not chunks and all(self._rows[p].scored_from is None for _, p in waiting)
+        room = self._prefill_chunk * (_ALONE_FACTOR if is_alone else 1)
+        for _, place in sorted(waiting):
             if room <= 0:
                 break
-            g = self._rows[row]
-            tokens = g.tokens[g.num_computed : g.num_computed + room]
-            room -= len(tokens)
-            chunks.append(Chunk(row, g.num_computed, tokens))
+            row = self._rows[place]
+            count = min(room, row.num_left - (1 if row.is_paired else 0))
+            room -= count
+            chunks.append(self._chunk(place, count))
         return sorted(chunks, key=lambda chunk: chunk.row)
 
+    def _chunk(self, place: int, count: int) -> Chunk:
+        row = self._rows[place]
+        past = row.num_computed
+        num_logits = row.num_logits(past, count)
+        layers = row.owner.layers if num_logits and row is row.owner.rows[0] else ()
+        return Chunk(place, past, row.tokens[past : past + count], num_logits, layers)
+
     def _step(self) -> None:
-        """Compute the planned tokens, and choose the next token of each row that is up to date."""
+        """Compute the planned tokens; score candidates, and choose tokens of completions."""
         chunks = self._plan()
         if not chunks:
             return
-        wanted = [
-            i
-            for i, chunk in enumerate(chunks)
-            if chunk.past + len(chunk.tokens) == len(self._rows[chunk.row].tokens)
-        ]
-        logits = self._model.step(chunks, self._buffer, wanted)
+        found = self._model.step(chunks, self._buffer)
         self.stats.num_steps += 1
         for chunk in chunks:
             self._rows[chunk.row].num_computed += len(chunk.tokens)
             self.stats.num_computed_tokens += len(chunk.tokens)
-        if not wanted:
+        if not found.last.shape[0]:
             return
-        chosen = [self._rows[chunks[i].row] for i in wanted]
-        for generation, choice in zip(
-            chosen, choose(logits, [g.sampler for g in chosen]), strict=True
-        ):
+        self._use(chunks, found)
+        self._drop(self._is_over)
+
+    def _use(self, chunks: list[Chunk], found: StepLogits) -> None:
+        """Hand the logits of a step to those that asked for them."""
+        main: list[int] = []
+        chosen: list[Generation] = []
+        seen: dict[int, Seen] = {}
+        partners: dict[Member, int] = {}
+        start = 0
+        for i, chunk in enumerate(chunks):
+            line, start = start, start + chunk.num_logits
+            if not chunk.num_logits:
+                continue
+            row = self._rows[chunk.row]
+            owner = row.owner
+            if isinstance(owner, Scoring):
+                owner.accept(found.last[line:start])
+                self._report(owner, "")
+            elif row is not owner.rows[0]:
+                partners[owner] = line
+            elif isinstance(owner, Generation):
+                if row.is_paired or i in found.early:
+                    seen[len(chosen)] = Seen(early=found.early.get(i))
+                main.append(line)
+                chosen.append(owner)
+        for i, generation in enumerate(chosen):
+            if generation in partners:
+                partner = found.last[partners[generation]]
+                seen[i] = Seen(partner=partner, early=seen[i].early)
+        logits = found.last if len(main) == start else found.last[main]
+        self._choose(chosen, logits, seen)
+
+    def _choose(self, chosen: list[Generation], logits: Any, seen: dict[int, Seen]) -> None:
+        """Choose the next token of each of `chosen` by its `logits` `[S, V]`."""
+        if not chosen:
+            return
+        choices = choose(logits, [g.sampler for g in chosen], seen)
+        for generation, choice in zip(chosen, choices, strict=True):
             if choice.error is not None:
                 self._end(generation.job, choice.error)
                 continue
             try:
-                text = generation.accept(choice, self._model.eos_ids, self._name)
+                text = generation.accept(choice, self._model, self._name)
             except MotetError as error:
                 self._end(generation.job, error)
                 continue
@@ -244,19 +318,27 @@ class Scheduler:
                 continue
             self.stats.num_generated_tokens += 1
             self._report(generation, text)
-        for row in reversed(range(len(self._rows))):
-            if self._rows[row].finish_reason is not None or self._rows[row].job.is_over:
-                self._leave(row)
 
-    def _report(self, generation: Generation, text: str) -> None:
-        """Send text on, and the reply with the last completion."""
-        job = generation.job
+    def _is_over(self, row: Row) -> bool:
+        """Say whether `row` leaves; one candidate's stays while others of its job are outside."""
+        job = row.owner.job
+        if job.is_over or not row.owner.is_done:
+            return job.is_over
+        if row.scored_from is None or not job.num_outside:
+            return True
+        if job.donor is None or not job.donor.is_in:
+            job.donor = row
+        return job.donor is not row
+
+    def _report(self, member: Member, text: str) -> None:
+        """Send text on, and the reply with the job's last member."""
+        job = member.job
         if job.is_over:
             return
         if text and job.on_delta is not None:
-            index = generation.index
+            index = member.index
             self._outbox[job.loop].append(lambda: job.deliver(index, text))
-        if generation.finish_reason is not None:
+        if member.is_done:
             job.num_open -= 1
             if job.num_open == 0:
                 self._end(job, job.reply())
@@ -278,14 +360,16 @@ class Scheduler:
 
     def _fail_rows(self, exc: Exception) -> None:
         """After a step that broke: fail what was running and begin with an empty batch."""
-        for job in {g.job for g in self._rows}:
+        for job in {row.owner.job for row in self._rows}:
             self._end(job, _broken(exc))
+        for row in self._rows:
+            row.is_in = False
         self._rows.clear()
         self._buffer.clear()
 
     def _count(self) -> None:
         self.stats.num_running = len(self._rows)
-        self.stats.num_waiting = len(self._waiting)
+        self.stats.num_waiting = self._num_outside
 
     def _name(self, token: int) -> str:
         """Return the text of one token; special tokens have theirs too."""
@@ -300,8 +384,8 @@ def _broken(exc: Exception) -> EngineUnavailableError:
     return error
 
 
-def _rank(generation: Generation) -> tuple[int, int]:
-    return generation.job.priority, generation.order
+def _rank(member: Member) -> tuple[int, int]:
+    return member.job.priority, member.order
 
 
 def _call_all(calls: list[Callable[[], None]]) -> None:

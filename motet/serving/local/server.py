@@ -107,7 +107,7 @@ def _load(options: LocalOptions) -> Parts:
     loaded = model.load(folder, dtype=options.dtype)
     scheduler = Scheduler(
         loaded,
-        max_rows=options.max_batch,
+        max_members=options.max_batch,
         max_slots=options.max_tokens_in_cache,
         prefix_cache_bytes=options.prefix_cache_mb * 2**20,
         prefill_chunk=options.prefill_chunk,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT_TOKENS = 5
@@ -54,14 +54,16 @@ class StopScanner:
     character the longest. So the cut does not depend on how the text was divided into pieces.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], kept: Collection[str] = ()) -> None:
         self._stops = tuple(stops)
+        self._kept = frozenset(kept)
+        """Stop texts that are passed on themselves."""
         self._held = ""
         self.found: str | None = None
         """The stop text that ended the text."""
 
     def push(self, piece: str) -> str:
-        """Return the text that is certain to come before a stop text."""
+        """Return the text that is certain to come before a stop text, and the kept stop text."""
         if not self._stops:
             return piece
         if self.found is not None:
@@ -69,9 +71,9 @@ class StopScanner:
         held = self._held + piece
         places = [(at + len(s), at, s) for s in self._stops if (at := held.find(s)) >= 0]
         if places:
-            _, start, self.found = min(places)
+            end, start, self.found = min(places)
             self._held = ""
-            return held[:start]
+            return held[: end if self.found in self._kept else start]
         keep = max(_overlap(held, stop) for stop in self._stops)
         self._held = held[len(held) - keep :]
         return held[: len(held) - keep]

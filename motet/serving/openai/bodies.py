@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from motet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from motet.engine import Constraint, Request
-    from motet.types import Chat, Message
+    from motet.serving.openai.detection import ServerFacts
+    from motet.types import JSON, Chat, Message
 
 CHAT_PATH = "/chat/completions"
 TEXT_PATH = "/completions"
 
-_PLAIN_FIELDS = (
+PLAIN_FIELDS: Final = (
     "temperature",
     "top_p",
     "top_k",
@@ -31,11 +34,19 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_na
 """ASCII only, so lone surrogates and control characters travel as escapes."""
 
 
-def write_request(request: Request, model: str, *, is_streamed: bool) -> tuple[str, bytes]:
+def write_request(
+    request: Request, model: str, *, is_streamed: bool, facts: ServerFacts | None = None
+) -> tuple[str, bytes]:
     """Return the path below the base url, and the body to post there.
 
+    Args:
+        request: What to ask for.
+        model: The model's name at the server.
+        is_streamed: Whether the reply comes in events.
+        facts: What is known of the server; vLLM's own fields are used where it is one.
+
     Raises:
-        ConfigError: the request asks for what this API cannot carry.
+        ConfigError: the request asks for what this API, or this server, cannot carry.
     """
     sampling = request.sampling
     if sampling.decoding:
@@ -44,7 +55,7 @@ def write_request(request: Request, model: str, *, is_streamed: bool) -> tuple[s
     body: dict[str, Any] = {"model": model}
     path = _write_prompt(request.prompt, body)
     body["max_tokens"] = sampling.max_tokens
-    for name in _PLAIN_FIELDS:
+    for name in PLAIN_FIELDS:
         value = getattr(sampling, name)
         if value is not None:
             body[name] = value
@@ -59,7 +70,7 @@ def write_request(request: Request, model: str, *, is_streamed: bool) -> tuple[s
         else:
             body["logprobs"] = sampling.logprobs
     if request.constraint is not None:
-        _write_constraint(request.constraint, body)
+        body |= constraint_fields(request.constraint, facts)
     if request.priority:
         body["priority"] = request.priority
     if is_streamed:
@@ -69,7 +80,22 @@ def write_request(request: Request, model: str, *, is_streamed: bool) -> tuple[s
         if name in body or name in _OWN_FIELDS:
             raise ConfigError(f"sampling.extra holds {name!r}, a field that motet sets itself")
         body[name] = extra
+    if facts is not None:
+        known = facts.chat_fields if path is CHAT_PATH else facts.text_fields
+        check_extra(sampling.extra, known, facts.version)
+        body = _server_fields(request.cache_salt, model, facts) | body
     return path, encode(body)
+
+
+def check_extra(extra: Mapping[str, JSON], known: frozenset[str] | None, version: str) -> None:
+    """Refuse fields that the server has not, since vLLM passes over them without a word.
+
+    Raises:
+        ConfigError: names the field.
+    """
+    for name in extra if known is not None else ():
+        if name not in known:  # type: ignore[operator]
+            raise ConfigError(f"sampling.extra holds {name!r}, which vLLM {version} would ignore")
 
 
 def write_count(prompt: Chat | str, model: str) -> bytes:
@@ -119,11 +145,35 @@ def _write_message(message: Message) -> dict[str, Any]:
     return written
 
 
-def _write_constraint(constraint: Constraint, body: dict[str, Any]) -> None:
-    if constraint.kind == "json_schema":
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "reply", "schema": constraint.value, "strict": True},
-        }
-    else:
-        body["structured_outputs"] = {constraint.kind: constraint.value}
+def constraint_fields(constraint: Constraint, facts: ServerFacts | None) -> dict[str, Any]:
+    """Write a constraint as fields of a request.
+
+    Raises:
+        ConfigError: this version of vLLM would ignore them.
+    """
+    is_schema = constraint.kind == "json_schema"
+    if facts is not None and facts.is_vllm:
+        if not facts.has("structured_outputs"):
+            raise ConfigError(
+                f"the constraint is {constraint.kind}; vLLM {facts.version} "
+                "has no structured_outputs and would ignore it"
+            )
+        return {"structured_outputs": {"json" if is_schema else constraint.kind: constraint.value}}
+    if not is_schema:
+        return {"structured_outputs": {constraint.kind: constraint.value}}
+    schema = {"name": "reply", "schema": constraint.value, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _server_fields(cache_salt: str | None, model: str, facts: ServerFacts) -> dict[str, Any]:
+    """Ask vLLM for token ids, and keep an adapter's version to a prefix cache of its own."""
+    fields: dict[str, Any] = {}
+    if not facts.is_vllm:
+        return fields
+    if facts.has("return_token_ids"):
+        fields["return_token_ids"] = True
+    if cache_salt is None and model in facts.adapters:
+        cache_salt = model
+    if cache_salt is not None and facts.has("cache_salt"):
+        fields["cache_salt"] = cache_salt
+    return fields

@@ -2,58 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
-from motet.engine import Capability
 from motet.errors import (
     ConfigError,
     EngineError,
     EngineUnavailableError,
     GarbledReplyError,
     ModelNotFoundError,
+    ProcessorMismatchError,
+    PromptTooLongError,
     RequestRejectedError,
 )
-from motet.serving.openai.bodies import CHAT_PATH, TEXT_PATH, write_count, write_request
-from motet.serving.openai.failures import map_error_object, map_exception, map_status
+from motet.serving.decoding import wire
+from motet.serving.openai import adapters
+from motet.serving.openai.bodies import write_count, write_request
+from motet.serving.openai.connection import Connection
+from motet.serving.openai.detection import (
+    GENERIC_CAPABILITIES,
+    MODELS_PATH,
+    ServerFacts,
+    detect,
+    read_models,
+)
+from motet.serving.openai.failures import map_error_object
+from motet.serving.openai.metrics import ServerMetrics, read_metrics
 from motet.serving.openai.replies import decode, read_reply
-from motet.serving.openai.sse import EventParser
 from motet.serving.openai.streams import StreamedReply
+from motet.serving.openai.token_api import (
+    TOKENIZE_PATH,
+    HttpTokens,
+    Specials,
+    find_specials,
+    request_headers,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import Mapping
 
-    from motet.engine import OnDelta, Reply, Request
+    from motet.engine import Capability, OnDelta, Reply, Request
     from motet.types import Chat
-
-GENERIC_CAPABILITIES = frozenset(
-    {
-        Capability.LOGPROBS,
-        Capability.SEED,
-        Capability.STREAM,
-        Capability.GRAMMAR,
-        Capability.CONTINUE,
-    }
-)
-"""What a server is taken to do while nothing more is known of it."""
-
-_KEEPALIVE_S = 4.0
-"""Below uvicorn's 5 s, so that a request never meets a connection that the server is closing."""
-_CONNECT_TIMEOUT_S = 20.0
-_STREAM_TAIL_S = 0.25
-"""How long to wait for a stream to close after its last event."""
-_MAX_SINGLE_WRITE = 2**20
-"""aiohttp warns of larger bodies, since writing them at once holds up the event loop."""
-_PART_BYTES = 2**16
-_MODELS_PATH = "/models"
-_TOKENIZE_PATH = "/tokenize"
 
 
 def connect(
@@ -80,10 +72,15 @@ def connect(
 
 
 class OpenAIEngine:
-    """Serves completions through OpenAI's HTTP API; vLLM's extra fields are used where needed.
+    """Serves completions through OpenAI's HTTP API; of a vLLM server also what is its own.
 
+    `prepare` finds out what the server is; until then it is taken for one of the plain API.
     Connections belong to the event loop that first asks for them, and close when that loop shuts
     down its asynchronous generators, as `asyncio.run` does, or at `aclose`.
+
+    A vLLM server on a CPU dies of a seeded request whose prompt is prefilled in chunks. This
+    cannot be seen from here, so seeds are sent; `motet engine up` starts such servers without
+    chunked prefill.
     """
 
     def __init__(
@@ -94,32 +91,16 @@ class OpenAIEngine:
         timeout_s: float = 600.0,
         max_concurrency: int = 256,
     ) -> None:
-        base, self._model = _read_url(url)
-        if not timeout_s > 0:
-            raise ConfigError(f"timeout_s is {timeout_s}; it must be above 0")
+        self._url, self._model = _read_url(url)
         if max_concurrency < 1:
             raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
-        if api_key is not None and not (api_key and api_key.isascii() and api_key.isprintable()):
-            raise ConfigError("api_key is empty or holds characters that no HTTP header may have")
-        self._url = base
-        self._api_key = api_key
+        self._connection = Connection(self._url, api_key=api_key, timeout_s=timeout_s)
         self._max_concurrency = max_concurrency
-        root = base.removesuffix("/v1")
-        self._targets = {
-            CHAT_PATH: httpx.URL(base + CHAT_PATH),
-            TEXT_PATH: httpx.URL(base + TEXT_PATH),
-            _MODELS_PATH: httpx.URL(base + _MODELS_PATH),
-            _TOKENIZE_PATH: httpx.URL(root + _TOKENIZE_PATH),
-        }
-        # aiohttp would offer compression, which costs more than it saves on replies this small.
-        headers = {"accept-encoding": "identity", "content-type": "application/json"}
-        if api_key is not None:
-            headers["authorization"] = f"Bearer {api_key}"
-        self._headers = httpx.Headers(headers)
-        self._extensions = {"timeout": {"connect": _CONNECT_TIMEOUT_S, "read": timeout_s}}
-        self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
         self._context_tokens: int | None = None
         self._has_tokenize: bool | None = None
+        self._facts: ServerFacts | None = None
+        self._specials: dict[str, Specials] = {}
+        self._tokens: dict[str, HttpTokens] = {}
 
     def __repr__(self) -> str:
         return f"OpenAIEngine({self._url!r})"
@@ -131,7 +112,25 @@ class OpenAIEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return GENERIC_CAPABILITIES
+        """What the server is known to do: more once `prepare` has found vLLM there."""
+        return GENERIC_CAPABILITIES if self._facts is None else self._facts.capabilities
+
+    @property
+    def decoding_rules(self) -> Mapping[str, str]:
+        """Kinds of rules that the server carries out, each with how; empty before `prepare`.
+
+        Raises:
+            ProcessorMismatchError: motet's processor in the server is of another version.
+        """
+        if self._facts is None:
+            return {}
+        self._check_processor(self._facts)
+        return self._facts.rules
+
+    @property
+    def server_version(self) -> str | None:
+        """vLLM's version; None before `prepare`, and where the server is another one."""
+        return self._facts.version or None if self._facts is not None else None
 
     @property
     def context_tokens(self) -> int | None:
@@ -142,6 +141,23 @@ class OpenAIEngine:
     def max_concurrency(self) -> int:
         return self._max_concurrency
 
+    async def prepare(self) -> None:
+        """Find out what the server is and can do; again is free, and after an error a new try.
+
+        A vLLM server is asked a few tiny requests.
+
+        Raises:
+            EngineError: It is down, or cannot be asked now.
+        """
+        if self._facts is None:
+            async with (await self._connection.open()).prepare_lock:
+                if self._facts is None:
+                    facts = await detect(self._connection)
+                    limits = facts.models
+                    name = self._model or (next(iter(limits)) if len(limits) == 1 else "")
+                    self._context_tokens = limits.get(name, self._context_tokens)
+                    self._facts = facts
+
     async def complete(self, request: Request, on_delta: OnDelta | None = None) -> Reply:
         """Answer `request`; with `on_delta`, report text while it is generated.
 
@@ -150,18 +166,19 @@ class OpenAIEngine:
 
         Raises:
             EngineError: serving failed.
-            ConfigError: the request asks for what this API cannot carry.
+            ConfigError: the request asks for what this server cannot carry.
         """
         model = request.model or self._model or await self._ask_model()
-        path, content = write_request(request, model, is_streamed=on_delta is not None)
-        response = await self._send("POST", path, content)
-        if on_delta is None:
-            body = decode(await self._read(response))
-        else:
-            body = await self._read_stream(response, request.n, on_delta)
-        if body.get("error"):
-            raise self._redacted(map_error_object(body["error"]))
-        return read_reply(body, n=request.n, model=model)
+        try:
+            if request.candidates or request.sampling.decoding:
+                return await self._complete_tokens(request, model, on_delta)
+            return await self._complete(request, model, on_delta)
+        except ModelNotFoundError as error:
+            raise await self._naming_models(error) from error
+        except PromptTooLongError as error:
+            if "at least" in str(error):
+                await self._count_exactly(error, request, model)
+            raise
 
     async def count_tokens(self, prompt: Chat | str | tuple[int, ...]) -> int | None:
         """Return the exact number of prompt tokens; None where the server has no `/tokenize`.
@@ -172,10 +189,116 @@ class OpenAIEngine:
             return len(prompt)
         if self._has_tokenize is False:
             return None
-        model = self._model or await self._ask_model()
+        return await self._count(prompt, self._model or await self._ask_model())
+
+    async def tokens(self, model: str | None = None) -> HttpTokens:
+        """Return the side of a vLLM server that takes and gives token ids.
+
+        Raises:
+            ConfigError: The server is not vLLM, or lacks token ids.
+            ProcessorMismatchError: motet's processor in the server is of another version.
+            EngineError: Serving failed.
+        """
+        await self.prepare()
+        facts = self._facts
+        assert facts is not None
+        if not facts.has("return_token_ids"):
+            named = f"vLLM {facts.version}" if facts.is_vllm else "no vLLM server"
+            raise ConfigError(f"{self._url} is {named}; token ids need a newer vLLM")
+        self._check_processor(facts)
+        name = model or self._model or await self._ask_model()
+        found = self._tokens.get(name)
+        if found is None:
+            base = next(iter(facts.models), name) if name in facts.adapters else name
+            if base not in self._specials:
+                self._specials[base] = await find_specials(self._connection, base)
+            found = HttpTokens(self._connection, facts, name, self._specials[base])
+            self._tokens[name] = found
+        return found
+
+    async def metrics(self) -> ServerMetrics:
+        """Return vLLM's own counts.
+
+        Raises:
+            EngineError: Serving failed; `RequestRejectedError` where the server has no such counts.
+        """
+        response = await self._connection.send("GET", "/metrics", is_root=True)
+        text = (await self._connection.read(response)).decode("utf-8", "replace")
+        found = read_metrics(text)
+        if found is None:
+            raise RequestRejectedError(f"/metrics of {self._url} is not vLLM's", status=404)
+        return found
+
+    async def load_adapter(self, name: str, path: str, *, version: str | None = None) -> str:
+        """Load a LoRA adapter, and return the name that requests give as their model.
+
+        Every version has a name of its own, and with it a prefix cache of its own.
+
+        Args:
+            name: Of the adapter.
+            path: Its folder, on the server's machine.
+            version: A word for this version; None draws a new one.
+
+        Raises:
+            ConfigError: `name` or `version` is empty or holds an `@`.
+            ModelNotFoundError: The server finds no adapter at `path`.
+            RequestRejectedError: This version is loaded already, or the server takes no adapters.
+        """
+        await self.prepare()
+        served = await adapters.load(self._connection, name, path, version)
+        assert self._facts is not None
+        self._facts = self._facts.with_adapter(served)
+        self._tokens.clear()
+        return served
+
+    async def unload_adapter(self, name: str) -> None:
+        """Unload an adapter by the name that `load_adapter` returned.
+
+        Raises:
+            ModelNotFoundError: It is not loaded.
+            RequestRejectedError: The server takes no adapters.
+        """
+        await adapters.unload(self._connection, name)
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections; a later call opens them again."""
+        await self._connection.aclose()
+
+    async def _complete(self, request: Request, model: str, on_delta: OnDelta | None) -> Reply:
+        is_streamed = on_delta is not None
+        facts = self._facts
+        path, content = write_request(request, model, is_streamed=is_streamed, facts=facts)
+        headers = None
+        if facts is not None and facts.is_vllm:
+            headers = request_headers(request.request_id)
+        response = await self._connection.send("POST", path, content, headers=headers)
+        if on_delta is None:
+            body = decode(await self._connection.read(response))
+        else:
+            body = await self._read_stream(response, request.n, on_delta)
+        if body.get("error"):
+            raise self._connection.redacted(map_error_object(body["error"]))
+        return read_reply(body, n=request.n, model=model)
+
+    async def _complete_tokens(
+        self, request: Request, model: str, on_delta: OnDelta | None
+    ) -> Reply:
+        """Score candidates, or generate by decoding rules."""
+        tokens = await self.tokens(model)
+        assert self._facts is not None
+        if request.candidates:
+            from motet.serving.openai.scoring import score
+
+            return await score(tokens, self._connection, self._facts, request, model)
+        from motet.serving.decoding import rule_client
+
+        reply = await rule_client.complete(tokens, request, on_delta)
+        return reply if reply.model else replace(reply, model=model)
+
+    async def _count(self, prompt: Chat | str | tuple[int, ...], model: str) -> int | None:
         content = write_count(prompt, model)  # type: ignore[arg-type]
         try:
-            body = decode(await self._read(await self._send("POST", _TOKENIZE_PATH, content)))
+            body = await self._connection.ask("POST", TOKENIZE_PATH, content, is_root=True)
         except RequestRejectedError as error:
             if error.status not in (404, 405, 501):
                 raise
@@ -193,107 +316,34 @@ class OpenAIEngine:
         self._has_tokenize = False
         return None
 
-    async def aclose(self) -> None:
-        """Close this event loop's connections; a later call opens them again."""
-        link = self._links.get(asyncio.get_running_loop())
-        if link is not None:
-            await link.lifetime.aclose()
+    async def _count_exactly(self, error: PromptTooLongError, request: Request, model: str) -> None:
+        """Put the prompt's length into `error`; vLLM stops to count where the context ends."""
+        with contextlib.suppress(EngineError):
+            count = await self._count(request.prompt, model)
+            if count is not None:
+                error.prompt_tokens = count
+                error.args = (f"{error} (the prompt has {count} tokens)",)
+
+    async def _naming_models(self, error: ModelNotFoundError) -> ModelNotFoundError:
+        try:
+            body = await self._connection.ask("GET", MODELS_PATH)
+            models, served_adapters, _ = read_models(body)
+        except EngineError:
+            return error
+        names = ", ".join(sorted([*models, *served_adapters])) or "none"
+        return ModelNotFoundError(f"{error}; {self._url} serves {names}")
 
     async def _ask_model(self) -> str:
         """Return the name of the server's only model, which is asked for once."""
-        async with (await self._open()).models_lock:
+        async with (await self._connection.open()).models_lock:
             if self._model is not None:
                 return self._model
-            body = decode(await self._read(await self._send("GET", _MODELS_PATH, b"")))
-            served = body.get("data")
-            if not isinstance(served, list) or not all(
-                isinstance(each, dict) and isinstance(each.get("id"), str) for each in served
-            ):
-                raise GarbledReplyError("the list of models is malformed")
-            if len(served) != 1:
-                names = ", ".join(sorted(each["id"] for each in served)) or "none"
+            models, _, _ = read_models(await self._connection.ask("GET", MODELS_PATH))
+            if len(models) != 1:
+                names = ", ".join(sorted(models)) or "none"
                 raise ModelNotFoundError(f"no model is named; {self._url} serves {names}")
-            limit = served[0].get("max_model_len")
-            self._context_tokens = limit if type(limit) is int else None
-            self._model = served[0]["id"]
+            ((self._model, self._context_tokens),) = models.items()
             return self._model
-
-    async def _open(self) -> _Link:
-        loop = asyncio.get_running_loop()
-        link = self._links.get(loop)
-        if link is None:
-            lifetime = self._connections(loop)
-            # Nothing suspends before the first yield, so no other task comes between.
-            link = self._links[loop] = _Link(await anext(lifetime), lifetime)
-        return link
-
-    async def _connections(
-        self, loop: asyncio.AbstractEventLoop
-    ) -> AsyncGenerator[AiohttpTransport, None]:
-        """Yield a transport that lives as long as the generator.
-
-        An event loop closes its generators before it ends, so the connections close in time
-        even where nobody calls `aclose`.
-        """
-        is_secure = self._url.startswith("https:")
-        context = httpx.create_ssl_context() if is_secure else False
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=context if is_secure else True
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        proxy = _proxy(self._targets[CHAT_PATH])
-        try:
-            yield AiohttpTransport(verify=context, client=session, proxy=proxy)
-        finally:
-            self._links.pop(loop, None)
-            await session.close()
-
-    async def _send(self, method: str, path: str, content: bytes) -> httpx.Response:
-        """Return the response with its body unread. Its status is not an error's."""
-        link = self._links.get(asyncio.get_running_loop()) or await self._open()
-        if len(content) > _MAX_SINGLE_WRITE:
-            sent = httpx.Request(
-                method,
-                self._targets[path],
-                headers=httpx.Headers({**self._headers, "content-length": str(len(content))}),
-                content=_parts(content),
-                extensions=self._extensions,
-            )
-        else:
-            # Given as a stream, httpx leaves host and length to aiohttp, which sets them anyway.
-            sent = httpx.Request(
-                method,
-                self._targets[path],
-                headers=self._headers,
-                stream=httpx.ByteStream(content),
-                extensions=self._extensions,
-            )
-            sent.read()
-        sent.headers.encoding = "ascii"  # else httpx tries codecs at every look
-        try:
-            response: httpx.Response = await link.transport.handle_async_request(sent)
-        except Exception as exc:
-            raise self._redacted(map_exception(exc)) from exc
-        if not 200 <= response.status_code < 300:
-            body = await self._read(response)
-            raise self._redacted(map_status(response.status_code, body, response.headers))
-        return response
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        try:
-            if "content-encoding" in response.headers:
-                return await response.aread()
-            stream: Any = response.stream
-            chunks = [chunk async for chunk in stream]
-            await response.aclose()
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        except Exception as exc:
-            raise self._redacted(map_exception(exc)) from exc
-        finally:
-            if not response.is_closed:
-                await _abandon(response)
 
     async def _read_stream(
         self, response: httpx.Response, n: int, on_delta: OnDelta
@@ -301,22 +351,13 @@ class OpenAIEngine:
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             return await self._read_unstreamed(response, n, on_delta)
         reply = StreamedReply(n, on_delta)
-        parser = EventParser()
-        try:
-            async with contextlib.aclosing(self._chunks(response)) as chunks:
-                async for chunk in chunks:
-                    for data in parser.feed(chunk):
-                        if data == b"[DONE]":
-                            if not reply.is_finished:
-                                raise GarbledReplyError("the stream is done before its text is")
-                            await _drain(chunks)
-                            return reply.body()
-                        event = decode(data)
-                        if event.get("error"):
-                            raise self._redacted(map_error_object(event["error"]))
-                        reply.add(event)
-        finally:
-            await _abandon(response)
+        async with contextlib.aclosing(self._connection.events(response)) as events:
+            async for event in events:
+                if event is None:
+                    if not reply.is_finished:
+                        raise GarbledReplyError("the stream is done before its text is")
+                    return reply.body()
+                reply.add(event)
         if not reply.is_finished:
             raise EngineUnavailableError("the connection dropped in the middle of the stream")
         return reply.body()
@@ -325,54 +366,21 @@ class OpenAIEngine:
         self, response: httpx.Response, n: int, on_delta: OnDelta
     ) -> dict[str, Any]:
         """Read the reply of a server that does not stream, and report its texts whole."""
-        body = decode(await self._read(response))
+        body = decode(await self._connection.read(response))
         if not body.get("error"):
             for index, completion in enumerate(read_reply(body, n=n, model="").completions):
                 if completion.text:
                     on_delta(index, completion.text)
         return body
 
-    async def _chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        try:
-            async for chunk in response.aiter_bytes():
-                yield chunk
-        except Exception as exc:
-            raise self._redacted(map_exception(exc)) from exc
-
-    def _redacted(self, error: EngineError) -> EngineError:
-        """Blot out the key, which some servers repeat in their messages."""
-        key = self._api_key
-        if key is not None and key in str(error):
-            error.args = (str(error).replace(key, "[api_key]"),)
-        return error
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """The connections of one event loop."""
-
-    transport: AiohttpTransport
-    lifetime: AsyncGenerator[AiohttpTransport, None]
-    models_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-async def _parts(content: bytes) -> AsyncIterator[bytes]:
-    for place in range(0, len(content), _PART_BYTES):
-        yield content[place : place + _PART_BYTES]
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read what follows the last event, so that the connection can serve again."""
-    with contextlib.suppress(TimeoutError, EngineError):
-        async with asyncio.timeout(_STREAM_TAIL_S):
-            async for _ in chunks:
-                pass
-
-
-async def _abandon(response: httpx.Response) -> None:
-    """Close the response, and its connection too where the body was not read to its end."""
-    with contextlib.suppress(Exception):
-        await response.aclose()
+    def _check_processor(self, facts: ServerFacts) -> None:
+        if facts.processor not in (None, wire.VERSION):
+            raise ProcessorMismatchError(
+                f"motet's processor at {self._url} is of version {facts.processor}, this is "
+                f"version {wire.VERSION}; install the same motet in both places",
+                server_version=facts.processor,
+                client_version=wire.VERSION,
+            )
 
 
 def _read_url(url: str) -> tuple[str, str | None]:
@@ -391,11 +399,3 @@ def _read_url(url: str) -> tuple[str, str | None]:
         raise ConfigError(f"the engine's url is {url!r}; it must have no query")
     base = str(parsed.copy_with(fragment=None)).rstrip("/")
     return base, parsed.fragment or None
-
-
-def _proxy(target: httpx.URL) -> httpx.Proxy | None:
-    """Find the environment's proxy once; aiohttp would look it up for every request."""
-    if urllib.request.proxy_bypass(target.host):
-        return None
-    found = urllib.request.getproxies().get(target.scheme)
-    return httpx.Proxy(found) if found else None

@@ -53,7 +53,10 @@ _LIMIT = re.compile(
 )
 _PROMPT_TOKENS = (
     re.compile(r"\((\d+) in (?:the messages|your prompt|the prompt)", re.IGNORECASE),
-    re.compile(r"(?:at least |has |: )(\d+) (?:input tokens|tokens from the input)", re.IGNORECASE),
+    re.compile(
+        r"(?:at least |has |contains |: )(\d+) (?:input tokens|tokens from the input)",
+        re.IGNORECASE,
+    ),
     re.compile(r"(?:resulted in|given:|prompt \(length|input \() ?(\d+)", re.IGNORECASE),
     re.compile(r"prompt is too long: (\d+)", re.IGNORECASE),
     re.compile(r"requested (?:a total of )?(\d+) tokens", re.IGNORECASE),

@@ -64,7 +64,7 @@ def read_reply(body: Mapping[str, Any], *, n: int, model: str) -> Reply:
     named = body.get("model")
     return Reply(
         completions,
-        _read_usage(body.get("usage"), completions),
+        read_usage(body.get("usage"), completions),
         named if isinstance(named, str) and named else model,
     )
 
@@ -189,7 +189,8 @@ def _read_logprobs(logprobs: Any, token_ids: tuple[int, ...]) -> tuple[TokenLogp
         raise GarbledReplyError("a choice's logprobs are malformed") from exc
 
 
-def _read_usage(usage: Any, completions: tuple[Completion, ...]) -> Usage:
+def read_usage(usage: Any, completions: tuple[Completion, ...] = ()) -> Usage:
+    """Read what a request took; without the server's word, count what came with the text."""
     if usage is None:
         counted = sum(len(each.logprobs) or len(each.token_ids) for each in completions)
         return Usage(0, counted, 0, 1)

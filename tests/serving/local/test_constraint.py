@@ -63,7 +63,7 @@ def test_a_regular_expression_is_matched_whole(tiny: LocalEngine) -> None:
 
 
 def test_a_grammar_is_followed(tiny: LocalEngine) -> None:
-    grammar = 'start: sum\nsum: NUM ("+" NUM)~1..3\nNUM: /[0-9]{1,2}/'
+    grammar = 'start: sum\nsum: NUM ("+" NUM){1,3}\nNUM: /[0-9]{1,2}/'
 
     for text in _texts(tiny, Constraint("grammar", grammar)):
         assert re.fullmatch(r"[0-9]{1,2}(\+[0-9]{1,2}){1,3}", text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def test_a_model_that_comes_out_wrong_is_refused(
     step = LoadedModel.step
 
     def wrong(self: LoadedModel, *args: Any) -> Any:
-        return step(self, *args).flip(-1)
+        found = step(self, *args)
+        return replace(found, last=found.last.flip(-1))
 
     monkeypatch.setattr(LoadedModel, "step", wrong)
 

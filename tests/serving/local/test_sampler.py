@@ -14,7 +14,8 @@ from motet.serving.local.sampler import RowSampler, choose, make_generator
 
 def _row(seed: int = 0, prompt: tuple[int, ...] = (), **settings: Any) -> RowSampler:
     settings = {"temperature": 1.0, **settings}
-    return RowSampler(prompt, [], Sampling(**settings), make_generator(seed, 0))
+    own = settings.pop("own", ())
+    return RowSampler(prompt, [], Sampling(**settings), make_generator(seed, 0), own=own)
 
 
 def _frequencies(logits: list[float], count: int = 20_000, **settings: Any) -> list[float]:
@@ -148,7 +149,7 @@ class _Broken:
 
 
 def test_a_decoding_rule_decides() -> None:
-    [choice] = choose(torch.tensor([LOGITS]), [_row(decoding=(_Rule(),))])
+    [choice] = choose(torch.tensor([LOGITS]), [_row(own=(_Rule(),))])
 
     assert choice.token == 2
 
@@ -159,7 +160,7 @@ def test_a_decoding_rule_decides() -> None:
     ids=["raises", "shape", "None", "no token"],
 )
 def test_a_broken_rule_fails_its_own_row_only(result: Any) -> None:
-    rows = [_row(temperature=0.0, decoding=(_Broken(result),)), _row(temperature=0.0)]
+    rows = [_row(temperature=0.0, own=(_Broken(result),)), _row(temperature=0.0)]
 
     broken, sound = choose(torch.tensor([LOGITS] * 2), rows)
 

@@ -1,0 +1,296 @@
+"""The engine that runs vLLM in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from motet.engine import Capability, OnDelta, Reply, Request, Usage
+from motet.errors import ConfigError, EngineError, ModelNotFoundError
+from motet.serving.decoding.candidates import assemble, completions, plan
+from motet.serving.vllm.inprocess import Live, Stats, borrow, give_back
+from motet.serving.vllm.inprocess_calls import Call, Work
+from motet.serving.vllm.inprocess_params import make_params
+from motet.serving.vllm.inprocess_work import Job, ask_all, check_length, generate
+from motet.serving.vllm.options import VllmOptions, read_options
+from motet.serving.vllm.token_api import TokenApi, decode, encode_bare
+
+if TYPE_CHECKING:
+    from motet.types import Chat
+
+T = TypeVar("T")
+
+_MAX_NUM_SEQS: Final = 256
+"""Requests in flight where the engine has not told how many it runs at once."""
+_MOST_WANTED: Final = 128
+"""Tokens that one request of vLLM's may name."""
+_PROCESSOR_RULES: Final = ("cfg", "cad", "adacad", "trie", "length", "weighted")
+
+
+def connect(url: str, **settings: Any) -> VllmEngine:
+    """Return the engine of a model that vLLM runs in this process, such as `vllm:org/model`.
+
+    The url names a model on the hub, a folder (`vllm:/path`) or a packaged model
+    (`vllm:smollm2`); fields of vLLM's `AsyncEngineArgs` stand in its query
+    (`vllm:org/model?dtype=float32&max_model_len=2048`) or are given by keyword, and `cache_dir`,
+    where unpacked models are kept. The engine starts at the first request.
+
+    Raises:
+        ConfigError: vLLM is not installed, or a setting is unknown.
+        ModelNotFoundError: There is no such model.
+    """
+    return VllmEngine(read_options(url, settings))
+
+
+class VllmEngine:
+    """Serves one model by vLLM's `AsyncLLM`; a `motet.engine.Engine`.
+
+    All engines of the same settings in a process share one, whatever thread or event loop they
+    are used from. It ends with the process, or when the last of them is closed by `aclose`.
+    A completion's `token_ids` hold everything that was generated, the end-of-turn token and the
+    tokens of a stop text too. Completion i of a seeded request has the seed + i. At temperature 0
+    the completions of a request are one, generated once.
+    """
+
+    def __init__(self, options: VllmOptions) -> None:
+        self._options = options
+        self._shared = borrow(options)
+        self._release = weakref.finalize(self, give_back, self._shared)
+        self._calls: set[Call[Any]] = set()
+        self._is_closed = False
+
+    @property
+    def url(self) -> str:
+        return self._options.url
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        found = {
+            Capability.GRAMMAR,
+            Capability.CONTINUE,
+            Capability.SEED,
+            Capability.STREAM,
+        }
+        args = self._options.engine_args
+        if not str(args.get("logprobs_mode", "")).endswith("logits"):
+            found |= {Capability.LOGPROBS, Capability.SCORE}
+        if args.get("enable_prefix_caching") is not False:
+            found.add(Capability.PREFIX_CACHE)
+        if args.get("enable_lora"):
+            found.add(Capability.LORA)
+        return frozenset(found)
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Most tokens of prompt and completion; None for a hub model that does not run yet."""
+        live = self._shared.started()
+        return self._options.context_tokens if live is None else live.context_tokens
+
+    @property
+    def max_concurrency(self) -> int:
+        live = self._shared.started()
+        if live is not None:
+            return live.max_num_seqs
+        told = self._options.engine_args.get("max_num_seqs")
+        return told if type(told) is int else _MAX_NUM_SEQS
+
+    @property
+    def decoding_rules(self) -> Mapping[str, str]:
+        """Rules that are carried out; those of the processor are known after `prepare`."""
+        rules = {"constraint": "structured outputs", "stop": "stop strings"}
+        live = self._shared.started()
+        if live is not None and live.runner:
+            rules |= dict.fromkeys(_PROCESSOR_RULES, f"processor, {live.runner} runner")
+        return rules
+
+    @property
+    def stats(self) -> Stats | None:
+        """Counts of the engine's last step, over all that share it; None before it runs."""
+        live = self._shared.started()
+        return None if live is None else live.stats
+
+    async def prepare(self) -> None:
+        """Start the engine, and learn which model runner carries out decoding rules."""
+        live = await self._live()
+        if live.runner is None:
+            live.runner = await TokenApi(self, live).probe() if _has_processor() else ""
+
+    async def complete(self, request: Request, on_delta: OnDelta | None = None) -> Reply:
+        """Answer `request`. `on_delta` is called on this event loop; what it raises ends the call.
+
+        Raises:
+            PromptTooLongError: The prompt leaves no room for a token.
+            RequestRejectedError: Prompt, constraint or a setting is wrong.
+            ConfigError: The request has settings that this engine does not take.
+            EngineUnavailableError: The engine ended; the next call starts another.
+        """
+        if isinstance(request.n, bool) or not isinstance(request.n, int) or request.n < 1:
+            raise ConfigError(f"n is {request.n!r}; it must be at least 1")
+        self._check_model(request.model)
+        live = await self._live()
+        if request.candidates:
+            return await self._score(live, request)
+        if request.sampling.decoding:
+            return await self._complete_by_rules(request, on_delta)
+        return await self._complete(live, request, on_delta)
+
+    async def count_tokens(self, prompt: Chat | str | tuple[int, ...]) -> int | None:
+        """Return how many tokens `prompt` has, those of the chat template included."""
+        live = await self._live()
+        return len(live.encoder.encode(prompt))
+
+    async def load_adapter(self, name: str, folder: str | Path) -> None:
+        """Serve the LoRA adapter in `folder` as the model `name`; again replaces it.
+
+        Raises:
+            ConfigError: The engine was not started with `enable_lora`, or the name is the model's.
+            ModelNotFoundError: The folder holds no adapter.
+            EngineError: vLLM does not take it.
+        """
+        from vllm.lora.request import LoRARequest
+
+        if name in (self._options.model, self.url):
+            raise ConfigError(f"name is {name!r}, which is the model's own")
+        if Capability.LORA not in self.capabilities:
+            raise ConfigError(f"{self.url} takes no adapters; set enable_lora=true")
+        if not (Path(folder) / "adapter_config.json").is_file():
+            raise ModelNotFoundError(f"{folder} holds no adapter: it has no adapter_config.json")
+        path = str(Path(folder).absolute())
+        live = await self._live()
+
+        async def work(_: Call[None]) -> None:
+            number = live.next_adapter
+            live.next_adapter += 1
+            # A name of its own for every version: the prefix cache goes by the name.
+            adapter = LoRARequest(f"{name}@{number}", number, path)
+            try:
+                await live.llm.add_lora(adapter)
+            except Exception as exc:
+                raise EngineError(f"vLLM does not take the adapter in {folder}: {exc}") from exc
+            live.adapters[name] = adapter
+
+        await self._carry_out(live, work)
+
+    async def aclose(self) -> None:
+        """Abort this engine's requests; the last one that is closed ends vLLM's processes."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for call in list(self._calls):
+            call.fail(EngineError(f"{self.url} was closed while the request ran"))
+        if self._release.detach() is not None and give_back(self._shared):
+            await asyncio.to_thread(self._shared.stop)
+
+    async def _live(self) -> Live:
+        if self._is_closed:
+            raise EngineError(f"{self.url} is closed")
+        # Starting goes on for the other callers when this one gives up.
+        return await asyncio.shield(asyncio.wrap_future(self._shared.live()))
+
+    async def _carry_out(self, live: Live, work: Work[T]) -> T:
+        if self._is_closed:
+            raise EngineError(f"{self.url} is closed")
+        call: Call[T] = Call(work)
+        self._calls.add(call)
+        try:
+            return await live.bridge.carry_out(call)
+        finally:
+            self._calls.discard(call)
+
+    def _check_model(self, model: str | None) -> None:
+        live = self._shared.started()
+        names = [self._options.model, *(live.adapters if live is not None else ())]
+        if model not in (None, self.url, *names):
+            raise ModelNotFoundError(
+                f"model is {model!r}; {self.url} serves {', '.join(map(repr, names))}"
+            )
+
+    def _adapter(self, model: str | None, live: Live) -> Any:
+        return None if model is None else live.adapters.get(model)
+
+    async def _complete(self, live: Live, request: Request, on_delta: OnDelta | None) -> Reply:
+        sampling, n = request.sampling, request.n
+        prompt_ids = live.encoder.encode(request.prompt)
+        check_length(live, self.url, prompt_ids)
+        params = make_params(
+            sampling,
+            defaults=live.defaults,
+            n=n,
+            constraint=request.constraint,
+            is_streamed=on_delta is not None,
+        )
+        job = self._job(live, request, prompt_ids, params)
+        num_copies = n // params.n
+        """Of each completion: at temperature 0 vLLM makes one only."""
+
+        async def work(call: Call[Reply]) -> Reply:
+            def on_piece(piece: Any) -> None:
+                if piece.text:
+                    for copy in range(num_copies):
+                        call.report(on_delta, piece.index + copy, piece.text)  # type: ignore[arg-type]
+
+            told = None if on_delta is None else on_piece
+            found, num_cached = await generate(live, job, told)
+            made = [each.completion(sampling.logprobs) for each in found]
+            generated = sum(len(each.token_ids) for each in made)
+            usage = Usage(len(prompt_ids), generated, num_cached, 1)
+            return Reply(tuple(made * num_copies), usage, request.model or self._options.model)
+
+        return await self._carry_out(live, work)
+
+    async def _complete_by_rules(self, request: Request, on_delta: OnDelta | None) -> Reply:
+        from motet.serving.decoding import rule_client
+
+        await self.prepare()
+        live = await self._live()
+        reply = await rule_client.complete(TokenApi(self, live), request, on_delta)
+        return replace(reply, model=request.model or self._options.model)
+
+    async def _score(self, live: Live, request: Request) -> Reply:
+        prompt_ids = live.encoder.encode(request.prompt)
+        candidates = [
+            encode_bare(live, each) if isinstance(each, str) else live.encoder.encode(each)
+            for each in request.candidates
+        ]
+        asks = plan(prompt_ids, candidates, most_wanted=_MOST_WANTED)
+        check_length(live, self.url, asks[-1].prefix_ids if asks else prompt_ids)
+        job = self._job(live, request, prompt_ids, None)
+
+        async def work(_: Call[Any]) -> tuple[list[dict[int, float]], int]:
+            return await ask_all(live, job, asks)
+
+        answers, num_cached = await self._carry_out(live, work)
+        logprobs = assemble(prompt_ids, candidates, asks, answers)
+        texts = [
+            text if isinstance(text, str) else decode(live, ids)
+            for text, ids in zip(request.candidates, candidates, strict=True)
+        ]
+        names = {token: decode(live, (token,)) for ids in candidates for token in ids}
+        asked = sum(len(ask.prefix_ids) for ask in asks)
+        return Reply(
+            completions(candidates, logprobs, texts=texts, names=names),
+            Usage(asked, len(asks), num_cached, 1),
+            request.model or self._options.model,
+        )
+
+    def _job(self, live: Live, request: Request, prompt_ids: tuple[int, ...], params: Any) -> Job:
+        return Job(
+            url=self.url,
+            prompt_ids=prompt_ids,
+            params=params,
+            priority=request.priority,
+            cache_salt=request.cache_salt,
+            request_id=request.request_id,
+            adapter=self._adapter(request.model, live),
+        )
+
+
+def _has_processor() -> bool:
+    """Say whether vLLM finds motet's processor among the installed entry points."""
+    group = importlib.metadata.entry_points(group="vllm.logits_processors")
+    return any(point.value.startswith("motet.") for point in group)

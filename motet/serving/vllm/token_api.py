@@ -1,0 +1,146 @@
+"""Token ids in, token ids out, on the engine in this process."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from motet.engine import Usage
+from motet.errors import EngineError, RequestRejectedError
+from motet.serving.decoding import wire
+from motet.serving.decoding.token_engine import OnTokens, TokenReply, TokenRequest
+from motet.serving.local.text import mend_text
+from motet.serving.vllm.inprocess_params import make_params
+from motet.serving.vllm.inprocess_work import Job, check_length, generate
+from motet.serving.vllm.replies import logprob_by_id
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+    from motet.serving.vllm.engine import VllmEngine
+    from motet.serving.vllm.inprocess import Live
+    from motet.types import Chat
+
+_RUNNERS = {1: "V1", 2: "V2"}
+"""The token that the processor chooses when it is asked for the runner."""
+
+
+class TokenApi:
+    """A `motet.serving.decoding.token_engine.TokenEngine`: one engine while it runs."""
+
+    def __init__(self, engine: VllmEngine, live: Live) -> None:
+        self._engine = engine
+        self._live = live
+
+    @property
+    def runner(self) -> str:
+        return self._live.runner or ""
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        return self._live.eos_ids
+
+    async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
+        return self._live.encoder.encode(prompt)
+
+    async def encode_bare(self, text: str) -> tuple[int, ...]:
+        return encode_bare(self._live, text)
+
+    async def decode(self, token_ids: tuple[int, ...]) -> str:
+        return decode(self._live, token_ids)
+
+    async def generate(
+        self, request: TokenRequest, on_tokens: OnTokens | None = None
+    ) -> TokenReply:
+        """Answer `request`; `on_tokens` is called on this event loop."""
+        live = self._live
+        prompt_ids = live.encoder.encode(request.prompt_ids)
+        check_length(live, self._engine.url, prompt_ids)
+        job = Job(
+            url=self._engine.url,
+            prompt_ids=prompt_ids,
+            params=_params(live, request, is_streamed=on_tokens is not None),
+            priority=request.priority,
+            cache_salt=request.cache_salt,
+            request_id=request.request_id,
+            adapter=self._engine._adapter(request.model, live),
+        )
+
+        async def work(call: Any) -> TokenReply:
+            def on_piece(piece: Any) -> None:
+                if piece.token_ids or piece.text:
+                    call.report(on_tokens, tuple(piece.token_ids), piece.text)
+
+            told = None if on_tokens is None else on_piece
+            [found], num_cached = await generate(live, job, told)
+            wants_all = request.is_distribution_wanted and bool(found.logprobs)
+            return TokenReply(
+                token_ids=tuple(found.token_ids),
+                text=found.text,
+                finish_reason=found.finish_reason or "abort",
+                stop_reason=found.stop_reason,
+                logprobs=found.token_logprobs(request.sampling.logprobs),
+                distribution=logprob_by_id(found.logprobs[0]) if wants_all else {},
+                usage=Usage(len(prompt_ids), len(found.token_ids), num_cached, 1),
+            )
+
+        return await self._engine._carry_out(live, work)
+
+    async def probe(self) -> str:
+        """Return which model runner carries out motet's processor; empty where none has it.
+
+        Raises:
+            EngineError: The engine has a processor that speaks another version.
+        """
+        version = await self._probed_version()
+        if version is None:
+            return ""
+        if version != wire.VERSION:
+            raise EngineError(
+                f"{self._engine.url} runs version {version} of motet's processor; "
+                f"this is version {wire.VERSION}: install one motet for both"
+            )
+        reply = await self.generate(_probe("runner"))
+        return _RUNNERS.get(reply.token_ids[0] if reply.token_ids else 0, "")
+
+    async def _probed_version(self) -> int | None:
+        try:
+            await self.generate(_probe("version"))
+        except RequestRejectedError as error:
+            found = re.search(r"motet-processor version=(\d+)", str(error))
+            if found is None:
+                raise
+            return int(found[1])
+        return None
+
+
+def encode_bare(live: Live, text: str) -> tuple[int, ...]:
+    """Return the ids of `text` by itself; what looks like a special token is text too."""
+    plain = live.encoder._get_plain()
+    return tuple(plain.encode(mend_text(text), add_special_tokens=False).ids)
+
+
+def decode(live: Live, token_ids: tuple[int, ...]) -> str:
+    """Return the text of ids, without special tokens."""
+    return str(live.tokenizer.backend_tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+
+def _params(live: Live, request: TokenRequest, *, is_streamed: bool) -> SamplingParams:
+    return make_params(
+        request.sampling,
+        defaults=live.defaults,
+        constraint=request.constraint,
+        is_streamed=is_streamed,
+        stop_token_ids=list(request.stop_token_ids) or None,
+        ignore_eos=request.ignore_eos or None,
+        extra_args={wire.FIELD: request.wire} if request.wire else None,
+        logprobs=-1 if request.is_distribution_wanted else None,
+    )
+
+
+def _probe(what: wire.Probe) -> TokenRequest:
+    from motet.engine import Sampling
+
+    sampling = Sampling(max_tokens=1, temperature=0.0)
+    # A prompt of one token that every vocabulary has.
+    return TokenRequest(prompt_ids=(1,), sampling=sampling, wire=wire.write(probe=what))
