@@ -46,7 +46,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def pids_of(log):
-    return [int(pid) for pid in re.findall(r"^child (\d+)$", Path(log).read_text(), re.MULTILINE)]
+    """Processes that the stand-in told of: its child, then itself."""
+    found = re.findall(r"^(?:child|server) (\d+)$", Path(log).read_text(), re.MULTILINE)
+    return [int(pid) for pid in found]
 
 
 @pytest.fixture
@@ -142,21 +144,39 @@ def test_a_signal_while_it_starts_ends_it(folder, spawn, tmp_path):
     assert not any(map(is_alive, pids_of(log)))
 
 
-def test_a_killed_command_takes_its_server_along(motet, folder, spawn):
-    """After kill -9 of a foreground `up` its server ends, and `down` clears the rest."""
-    process = spawn("engine", "up", folder, "--port", 0)
+@pytest.mark.parametrize("behaviour", ["", "deaf"])
+def test_a_killed_command_takes_its_server_along(motet, folder, spawn, behaviour):
+    """After kill -9 of a foreground `up` all processes end, even those that ignore SIGTERM."""
+    process = spawn(
+        *("engine", "up", folder, "--port", 0), env={**os.environ, "FAKE_VLLM": behaviour}
+    )
     process.stdout.readline()
     [record] = json.loads(motet("engine", "status", "--json").stdout)
+    pids = [record["pid"], *pids_of(record["log"])]
+    assert len(pids) == 3
 
     process.kill()
     process.wait()
-    until(lambda: not is_alive(record["pid"]))
-    [ended] = json.loads(motet("engine", "status", "--json").stdout)
-    down = motet("engine", "down", record["name"])
+    until(lambda: not any(map(is_alive, pids)))
 
+    [ended] = json.loads(motet("engine", "status", "--json").stdout)
     assert ended["state"] == "ended"
-    assert down.exit_code == 0
-    assert not any(map(is_alive, pids_of(record["log"])))
+    assert motet("engine", "down", record["name"]).exit_code == 0
+    assert json.loads(motet("engine", "status", "--json").stdout) == []
+
+
+def test_what_outlived_its_leader_is_ended_by_down(motet, up):
+    """A child whose parents were killed is found by its session."""
+    record = up()
+    child, server = pids_of(record["log"])
+    os.kill(record["pid"], signal.SIGKILL)
+    until(lambda: not is_alive(server))
+    assert is_alive(child)
+
+    down = motet("engine", "down")
+
+    assert "stopped" in down.stderr
+    assert not is_alive(child)
 
 
 def test_down_ends_a_foreground_server(motet, folder, spawn):
@@ -178,7 +198,7 @@ def test_a_server_that_dies_later_is_told(motet, folder, spawn):
     process.stdout.readline()
     [record] = json.loads(motet("engine", "status", "--json").stdout)
 
-    os.kill(record["pid"], signal.SIGKILL)
+    os.kill(pids_of(record["log"])[-1], signal.SIGKILL)
     _, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 4

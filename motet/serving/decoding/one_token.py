@@ -39,19 +39,22 @@ async def generate_one_by_one(
     """
     try:
         from motet.serving.decoding.choosing import choose
-        from motet.serving.decoding.guidance import mix
+        from motet.serving.decoding.guidance import mixed, strength
     except ImportError as exc:
         raise ConfigError(
             "mixing prompts outside the server needs torch: pip install 'motet[local]'"
         ) from exc
+    import torch
+
+    strengths = torch.tensor([strength(rule)])
     chosen: list[int] = []
     for position in range(max_tokens):
         replies = await together(
             *[tokens.generate(_next(request, (*ids, *chosen))) for ids in (main, partner)]
         )
         rows = [_row(reply) for reply in replies]
-        mixed = mix(rule, rows[0], rows[1])
-        token = choose(mixed, choosing, position)
+        row = mixed(str(rule["rule"]), rows[0], rows[1], strengths)
+        [token] = choose(row, [choosing], [position])
         chosen.append(token)
         yield token, sum((reply.usage for reply in replies), Usage())
 
@@ -68,7 +71,7 @@ def _next(request: Request, ids: tuple[int, ...]) -> TokenRequest:
 
 
 def _row(reply: TokenReply) -> Any:
-    """Return float tensor `[V]` of log-probabilities."""
+    """Return float tensor `[1, V]` of log-probabilities."""
     import torch
 
     found = reply.distribution
@@ -80,4 +83,4 @@ def _row(reply: TokenReply) -> Any:
         )
     row = torch.empty(len(found), dtype=torch.float32)
     row[torch.tensor(list(found.keys()))] = torch.tensor(list(found.values()))
-    return row
+    return row.unsqueeze(0)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from motet.types import JSON
 
 _MAX_ROUNDS_WITHOUT_PROGRESS = 30
+_MAX_LOST_WEIGHTS = 5
 _ROUND_WAIT_S = 0.02
 """Grows with every round that brought nothing, so that two pairs do not stay in each other's way."""
 
@@ -118,7 +119,7 @@ async def _take_apart(tokens: TokenEngine, request: Request) -> _Job:
             if rule.is_kept:
                 kept.add(rule.text)
         elif isinstance(rule, (PairedRule, Dola)):
-            mixing.append(_mixing(rule))
+            mixing.append(wire.rule_body(rule))
         elif isinstance(rule, (Trie, Length, Weighted)):
             is_weighted = is_weighted or isinstance(rule, Weighted)
             masks.append(await _mask(tokens, rule))
@@ -126,11 +127,18 @@ async def _take_apart(tokens: TokenEngine, request: Request) -> _Job:
             name = getattr(rule, "identity", repr(rule))
             raise ConfigError(f"decoding is {name}; vLLM takes the rules of motet.decoding only")
     prompt_ids = await tokens.encode(request.prompt)
+    if is_weighted and stops:
+        raise ConfigError(f"stop is {stops}; a weighted completion ends by its rule alone")
     partner_ids = None
     if any(isinstance(rule, PairedRule) for rule in sampling.decoding):
         if request.partner is None:
             raise ConfigError("a paired rule needs Request.partner, the other prompt")
         partner_ids = await tokens.encode(request.partner) if request.partner else prompt_ids[-1:]
+    is_chosen = partner_ids is not None or is_weighted
+    if is_chosen and constraint is not None and tokens.runner:
+        # vLLM's own grammar would take offence at the tokens by which such rows end.
+        masks.append(wire.rule_body(Constrained(constraint=constraint)))
+        constraint = None
     return _Job(
         request=request,
         prompt_ids=prompt_ids,
@@ -144,30 +152,23 @@ async def _take_apart(tokens: TokenEngine, request: Request) -> _Job:
     )
 
 
-def _mixing(rule: PairedRule | Dola) -> dict[str, JSON]:
-    parameters = {
-        name: value
-        for name, value in rule.parameters().items()
-        if name not in ("negative", "without")
-    }
-    return {"rule": rule.kind, **parameters}
-
-
 async def _mask(tokens: TokenEngine, rule: Rule) -> dict[str, JSON]:
     if isinstance(rule, Weighted):
-        inner = await _mask(tokens, rule.rule)
-        return {"rule": "weighted", "of": inner}
+        return {"rule": "weighted", "of": await _mask(tokens, rule.rule)}
     if isinstance(rule, Trie):
-        members: list[JSON] = []
-        for member in rule.members:
-            ids = await tokens.encode_bare(member) if isinstance(member, str) else member
-            members.append(list(ids))
-        return {"rule": "trie", "members": members}
-    return {"rule": rule.kind, **rule.parameters()}
+        members = await together(*[_member_ids(tokens, member) for member in rule.members])
+        return wire.rule_body(Trie(members=tuple(members)))
+    return wire.rule_body(rule)
+
+
+async def _member_ids(tokens: TokenEngine, member: str | tuple[int, ...]) -> tuple[int, ...]:
+    return await tokens.encode_bare(member) if isinstance(member, str) else member
 
 
 def _sync_ids(tokens: TokenEngine) -> tuple[int, int]:
-    first, second = [i for i in range(len(tokens.eos_ids) + 2) if i not in tokens.eos_ids][:2]
+    """Choose tokens that a completion hardly ever holds: special ones, as far as there are two."""
+    rare = [*sorted(tokens.special_ids), *range(len(tokens.eos_ids) + 4)]
+    first, second = list(dict.fromkeys(i for i in rare if i not in tokens.eos_ids))[:2]
     return first, second
 
 
@@ -514,29 +515,44 @@ async def _weighted(
     tokens: TokenEngine, job: _Job, index: int, told: Callable[[str], None] | None
 ) -> tuple[_Progress, Completion]:
     """Ask for a completion whose weight comes behind it, as token ids."""
-    from motet.serving.decoding.weights import decode_weight
+    from motet.serving.decoding.weights import read_end
 
-    sync = job.syncs[0]
-    left = job.sampling.max_tokens
+    sync, left = job.syncs[0], job.sampling.max_tokens
     wired = wire.write(rules=job.rules, choosing=_choosing(job, index), sync=sync, max_tokens=left)
-    sampling = Sampling(
-        temperature=0.0, max_tokens=left + wire.WEIGHT_TOKENS, extra=job.sampling.extra
+    request = replace(
+        _token_request(
+            job,
+            job.prompt_ids,
+            sampling=Sampling(
+                temperature=0.0, max_tokens=left + wire.WEIGHT_TOKENS, extra=job.sampling.extra
+            ),
+            wired=wired,
+            stop_token_ids=(sync,),
+        ),
+        ignore_eos=True,
     )
-    request = _token_request(
-        job, job.prompt_ids, sampling=sampling, wired=wired, stop_token_ids=(sync,)
-    )
-    reply = await tokens.generate(replace(request, ignore_eos=True))
-    ids = reply.token_ids
-    if reply.stop_reason != sync or len(ids) < wire.WEIGHT_TOKENS:
-        raise RequestRejectedError(
-            "the engine ended a weighted completion without its weight; its rule may leave no "
-            "token to choose",
-            status=400,
+    progress = _Progress()
+    for _ in range(_MAX_LOST_WEIGHTS):
+        reply = await tokens.generate(request)
+        progress.rounds += 1
+        progress.usage += reply.usage
+        end = read_end(reply.token_ids, sync) if reply.stop_reason == sync else None
+        if end is None:
+            _refuse_aborted(reply)
+            raise RequestRejectedError(
+                "the engine ended a weighted completion without its weight", status=400
+            )
+        if end.ending != "lost":
+            break
+    else:
+        raise EngineUnavailableError(
+            f"the engine lost the weight of a completion {_MAX_LOST_WEIGHTS} times, by taking it "
+            "off its batch or because its rule leaves no token; see the server's log"
         )
-    token_ids, tail = ids[: -wire.WEIGHT_TOKENS], ids[-wire.WEIGHT_TOKENS : -1]
-    text, stop = cut_at_stop(await tokens.decode(token_ids), job.sampling.stop, job.kept_stops)
-    finish: FinishReason = "length" if tail[0] == 1 and stop is None else "stop"
+    progress.token_ids = list(end.token_ids)
+    text = await tokens.decode(end.token_ids)
     if told is not None:
         told(text)
-    completion = _completion(job, token_ids, text, finish, stop, log_weight=decode_weight(tail[1:]))
-    return _Progress(list(token_ids), reply.usage, 1), completion
+    finish: FinishReason = "stop" if end.ending == "stop" else "length"
+    completion = _completion(job, end.token_ids, text, finish, None, log_weight=end.log_weight)
+    return progress, completion

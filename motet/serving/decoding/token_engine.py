@@ -60,6 +60,11 @@ class TokenEngine(Protocol):
     @property
     def eos_ids(self) -> frozenset[int]: ...
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of special tokens, as far as they are known; ends of turn may be among them."""
+        ...
+
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
         """Return the ids of a prompt; of a chat, with the template and its generation prompt."""
         ...

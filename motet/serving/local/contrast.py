@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.decoding import AdaCad, Cad, Dola
 from motet.serving.decoding import guidance
+from motet.serving.decoding.layers import candidate_layers, contrasted
 from motet.serving.local.rule_set import Paired, RuleSet
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class Contrast:
 
     def contrasted(self, logits: Any, seen: Seen) -> Any:
         """Return `logits` `[V]` contrasted with earlier layers; they stay as they are."""
-        if self.dola is None:
+        rule = self.dola
+        if rule is None:
             return logits
-        raise NotImplementedError
+        mature, early = logits.unsqueeze(0), seen.early.unsqueeze(0)
+        return contrasted(mature, early, rule.relative_top, rule.divergence)[0]
 
 
 def make_contrast(rules: RuleSet, model: LoadedModel) -> Contrast | None:
@@ -58,4 +61,8 @@ def make_contrast(rules: RuleSet, model: LoadedModel) -> Contrast | None:
     """
     if rules.paired is None and rules.dola is None:
         return None
-    return Contrast(rules.paired, rules.dola)
+    layers: list[int] = []
+    if rules.dola is not None:
+        is_tied = bool(model.network.config.tie_word_embeddings)
+        layers = candidate_layers(rules.dola.layers, model.num_layers, is_tied=is_tied)
+    return Contrast(rules.paired, rules.dola, tuple(layers))

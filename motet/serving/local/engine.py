@@ -128,12 +128,11 @@ class LocalEngine:
             ConfigError: The request has settings that this engine does not take.
         """
         self._check(request)
-        rules = read_rules(request)
-        parts = await self._parts()
         if request.candidates:
-            job = self._scoring_job(parts, request)
+            job = self._scoring_job(await self._parts(), request)
         else:
-            job = await self._job(parts, request, rules, on_delta)
+            rules = read_rules(request)
+            job = await self._job(await self._parts(), request, rules, on_delta)
         self._check_open()
         self._jobs.add(job)
         try:
@@ -224,6 +223,8 @@ class LocalEngine:
             )
         if isinstance(request.n, bool) or not isinstance(request.n, int) or request.n < 1:
             raise ConfigError(f"n is {request.n!r}; it must be at least 1")
+        if request.candidates and request.partner is not None:
+            raise ConfigError("candidates are scored by one prompt; partner must be None")
         if request.sampling.extra:
             names = ", ".join(map(repr, request.sampling.extra))
             raise ConfigError(f"extra has {names}; the local engine takes no extra fields")

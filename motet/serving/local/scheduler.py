@@ -186,16 +186,18 @@ class Scheduler:
         """Give `row` a place and what is computed of its tokens; False where it must wait."""
         tokens, most = row.tokens, row.most_shared
         cached = min(self._prefixes.match(tokens, salt), most)
-        source, shared, coming = -1, cached, 0
+        source, shared, coming, of_siblings = -1, cached, 0, 0
         for place, other in enumerate(self._rows):
             if other.owner.job.salt != salt:
                 continue
             common = min(common_length(other.tokens, tokens), most)
             if min(common, other.num_computed) > shared:
                 source, shared = place, min(common, other.num_computed)
-            if other.is_prefilling:
+            if other.is_prefilling and other.owner.job is row.owner.job:
+                of_siblings = max(of_siblings, common)
+            elif other.is_prefilling:
                 coming = max(coming, common)
-        if coming >= shared + BLOCK_TOKENS:
+        if of_siblings > shared or coming >= shared + BLOCK_TOKENS:
             return False
         used = max((other.num_computed for other in self._rows), default=0)
         place = self._buffer.join(row.max_length, used)

@@ -172,8 +172,7 @@ def _server_fields(cache_salt: str | None, model: str, facts: ServerFacts) -> di
         return fields
     if facts.has("return_token_ids"):
         fields["return_token_ids"] = True
-    if cache_salt is None and model in facts.adapters:
-        cache_salt = model
-    if cache_salt is not None and facts.has("cache_salt"):
-        fields["cache_salt"] = cache_salt
+    salt = facts.salt(cache_salt, model)
+    if salt is not None:
+        fields["cache_salt"] = salt
     return fields

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from motet.engine import Capability
@@ -86,6 +87,14 @@ class ServerFacts:
     def has(self, name: str) -> bool:
         """Say whether text completions take this field of vLLM's."""
         return self.is_vllm and _has(self.version, self.text_fields, name)
+
+    def salt(self, cache_salt: str | None, model: str) -> str | None:
+        """Return the salt of a request: its own, else one for its adapter's version alone."""
+        if not self.has("cache_salt"):
+            return None
+        if cache_salt is None and model in self.adapters:
+            return blake2b(model.encode(), digest_size=16).hexdigest()
+        return cache_salt
 
     def with_adapter(self, name: str) -> ServerFacts:
         """Return a copy that knows of one more adapter."""

@@ -46,8 +46,8 @@ async def score(
     """
     texts = request.candidates
     different = list(dict.fromkeys(texts))
-    prompt_ids, *bare = await together(
-        tokens.encode(request.prompt), *_gated([_ids_of(tokens, each) for each in different])
+    prompt_ids, *bare = await _gated(
+        [tokens.encode(request.prompt), *(_ids_of(tokens, each) for each in different)]
     )
     ids_of = dict(zip(different, bare, strict=True))
     candidates = [ids_of[each] for each in texts]
@@ -69,11 +69,11 @@ async def score(
 
     groups = _packed(asks, most)
     used = [await send(places) for places in groups[:1]]
-    used += await together(*(send(places) for places in groups[1:]))
+    used += await _gated([send(places) for places in groups[1:]])
     named = list(dict.fromkeys(token for ids in candidates for token in ids))
-    names = await together(*_gated([tokens.token_text(token) for token in named]))
+    names = await _gated([tokens.token_text(token) for token in named])
     given = [each for each in different if not isinstance(each, str)]
-    decoded = await together(*_gated([tokens.decode(ids) for ids in given]))
+    decoded = await _gated([tokens.decode(ids) for ids in given])
     told = dict(zip(given, decoded, strict=True))
     return Reply(
         completions(
@@ -91,15 +91,15 @@ async def _ids_of(tokens: HttpTokens, candidate: str | tuple[int, ...]) -> tuple
     return await tokens.encode_bare(candidate) if isinstance(candidate, str) else candidate
 
 
-def _gated(parts: Sequence[Coroutine[Any, Any, T]]) -> list[Coroutine[Any, Any, T]]:
-    """Let only some of the parts run at once."""
+async def _gated(parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Wait for all parts, of which only some run at once."""
     gate = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def gated(part: Coroutine[Any, Any, T]) -> T:
         async with gate:
             return await part
 
-    return [gated(part) for part in parts]
+    return await together(*map(gated, parts)) if parts else []
 
 
 def _packed(asks: Sequence[Ask], most: int) -> list[list[int]]:
@@ -124,7 +124,7 @@ def _body(
     request: Request, model: str, asks: Sequence[Ask], facts: ServerFacts, *, is_named: bool
 ) -> dict[str, Any]:
     wanted = sorted({token for ask in asks for token in ask.wanted})
-    salt = request.cache_salt or (model if model in facts.adapters else None)
+    salt = facts.salt(request.cache_salt, model)
     body: dict[str, Any] = {
         "model": model,
         "prompt": [ask.prefix_ids for ask in asks],
@@ -142,7 +142,7 @@ def _body(
     body["logprob_token_ids" if is_named else "allowed_token_ids"] = wanted
     if request.priority:
         body["priority"] = request.priority
-    if salt is not None and facts.has("cache_salt"):
+    if salt is not None:
         body["cache_salt"] = salt
     return body
 

@@ -84,6 +84,11 @@ class HttpTokens:
     def eos_ids(self) -> frozenset[int]:
         return self._specials.eos_ids
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Special tokens of the chat template, and ends of turn."""
+        return self._specials.ids
+
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
         """Return the ids of a prompt; of a chat, with the template and its generation prompt.
 
@@ -144,11 +149,9 @@ class HttpTokens:
             "stop_token_ids": request.stop_token_ids or None,
             "ignore_eos": request.ignore_eos or None,
             "priority": request.priority or None,
-            "cache_salt": request.cache_salt,
+            "cache_salt": facts.salt(request.cache_salt, request.model or self._model),
         }
         body |= {name: value for name, value in set_fields.items() if value is not None}
-        if request.cache_salt is None and body["model"] in facts.adapters:
-            body["cache_salt"] = body["model"]
         if request.is_distribution_wanted:
             body |= {"logprobs": -1, "return_tokens_as_token_ids": True}
         elif sampling.logprobs is not None:
@@ -226,7 +229,7 @@ async def find_specials(connection: Connection, model: str) -> Specials:
             for token, name in zip(ids, names, strict=False)
             if isinstance(name, str) and _SPECIAL.fullmatch(name)
         }
-    trials = await together(*(_ends(connection, model, token) for token in found))
+    trials = await together(*(_ends(connection, model, each) for each in found)) if found else []
     eos_ids = frozenset(token for token, ends in zip(found, trials, strict=True) if ends)
     return Specials(frozenset(found), eos_ids)
 

@@ -7,18 +7,18 @@ import importlib.metadata
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from motet.engine import Capability, OnDelta, Reply, Request, Usage
 from motet.errors import ConfigError, EngineError, ModelNotFoundError
 from motet.serving.decoding.candidates import assemble, completions, plan
+from motet.serving.vllm import inprocess_adapters as adapters
 from motet.serving.vllm.inprocess import Live, Stats, borrow, give_back
 from motet.serving.vllm.inprocess_calls import Call, Work
 from motet.serving.vllm.inprocess_params import make_params
 from motet.serving.vllm.inprocess_work import Job, ask_all, check_length, generate
 from motet.serving.vllm.options import VllmOptions, read_options
-from motet.serving.vllm.token_api import TokenApi, decode, encode_bare
+from motet.serving.vllm.token_api import TokenApi, decode
 
 if TYPE_CHECKING:
     from motet.types import Chat
@@ -144,37 +144,33 @@ class VllmEngine:
         live = await self._live()
         return len(live.encoder.encode(prompt))
 
-    async def load_adapter(self, name: str, folder: str | Path) -> None:
-        """Serve the LoRA adapter in `folder` as the model `name`; again replaces it.
+    async def load_adapter(self, name: str, path: str, *, version: str | None = None) -> str:
+        """Load the LoRA adapter in folder `path`; return the name that requests give as their model.
+
+        A version that is loaded has a name and a prefix cache of its own.
+
+        Args:
+            name: Of the adapter.
+            path: Folder with its adapter_config.json and weights.
+            version: None makes a new one.
 
         Raises:
-            ConfigError: The engine was not started with `enable_lora`, or the name is the model's.
+            ConfigError: `name` or `version` is empty or holds an `@`, or the engine was not
+                started with `enable_lora`.
             ModelNotFoundError: The folder holds no adapter.
-            EngineError: vLLM does not take it.
+            RequestRejectedError: This version is loaded already, or vLLM does not take it.
         """
-        from vllm.lora.request import LoRARequest
-
-        if name in (self._options.model, self.url):
-            raise ConfigError(f"name is {name!r}, which is the model's own")
-        if Capability.LORA not in self.capabilities:
-            raise ConfigError(f"{self.url} takes no adapters; set enable_lora=true")
-        if not (Path(folder) / "adapter_config.json").is_file():
-            raise ModelNotFoundError(f"{folder} holds no adapter: it has no adapter_config.json")
-        path = str(Path(folder).absolute())
         live = await self._live()
+        return await self._carry_out(live, lambda _: adapters.load(live, name, path, version))
 
-        async def work(_: Call[None]) -> None:
-            number = live.next_adapter
-            live.next_adapter += 1
-            # A name of its own for every version: the prefix cache goes by the name.
-            adapter = LoRARequest(f"{name}@{number}", number, path)
-            try:
-                await live.llm.add_lora(adapter)
-            except Exception as exc:
-                raise EngineError(f"vLLM does not take the adapter in {folder}: {exc}") from exc
-            live.adapters[name] = adapter
+    async def unload_adapter(self, name: str) -> None:
+        """Unload an adapter by the name that `load_adapter` returned.
 
-        await self._carry_out(live, work)
+        Raises:
+            ModelNotFoundError: It is not loaded.
+        """
+        live = await self._live()
+        await self._carry_out(live, lambda _: adapters.unload(live, name))
 
     async def aclose(self) -> None:
         """Abort this engine's requests; the last one that is closed ends vLLM's processes."""
@@ -253,10 +249,7 @@ class VllmEngine:
 
     async def _score(self, live: Live, request: Request) -> Reply:
         prompt_ids = live.encoder.encode(request.prompt)
-        candidates = [
-            encode_bare(live, each) if isinstance(each, str) else live.encoder.encode(each)
-            for each in request.candidates
-        ]
+        candidates = [live.encoder.encode_part("candidates", each) for each in request.candidates]
         asks = plan(prompt_ids, candidates, most_wanted=_MOST_WANTED)
         check_length(live, self.url, asks[-1].prefix_ids if asks else prompt_ids)
         job = self._job(live, request, prompt_ids, None)
@@ -270,7 +263,9 @@ class VllmEngine:
             text if isinstance(text, str) else decode(live, ids)
             for text, ids in zip(request.candidates, candidates, strict=True)
         ]
-        names = {token: decode(live, (token,)) for ids in candidates for token in ids}
+        names = {
+            token: decode(live, (token,), keep_special=True) for ids in candidates for token in ids
+        }
         asked = sum(len(ask.prefix_ids) for ask in asks)
         return Reply(
             completions(candidates, logprobs, texts=texts, names=names),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from motet.errors import EngineError, EngineUnavailableError, MotetError
 from motet.serving.vllm.inprocess_calls import Bridge
 from motet.serving.vllm.inprocess_logprobs import NamedTokens
-from motet.serving.vllm.inprocess_start import DeathWatch, child_pids, start
+from motet.serving.vllm.inprocess_start import DeathWatch, child_pids, shut_down, start
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -50,6 +50,7 @@ class Live:
     encoder: PromptEncoder
     tokenizer: Any
     eos_ids: frozenset[int]
+    special_ids: frozenset[int]
     context_tokens: int
     max_num_seqs: int
     has_adapters: bool
@@ -65,9 +66,9 @@ class Live:
     error: Exception | None = None
     """Why it ended."""
     adapters: dict[str, Any] = field(default_factory=dict)
-    """LoRA requests by name."""
-    next_adapter: int = 1
-    """Number of the next LoRA request; belongs to the loop."""
+    """vLLM's LoRA requests, by the name that requests give as their model."""
+    num_adapters: int = 0
+    """How many were ever loaded; belongs to the loop."""
     runner: str | None = None
     """What the probe told; None before it ran."""
 
@@ -147,8 +148,10 @@ class InProcess:
             await _until_stop_or_death(live)
             await live.bridge.close(lambda: _closed(self.options, live))
         finally:
-            watch.stop()
-            live.llm.shutdown()
+            try:
+                await shut_down(live.llm)
+            finally:
+                watch.stop()
             # vLLM's finaliser must not run when the interpreter is half gone.
             live.llm = _Gone()
             await asyncio.sleep(0)
@@ -205,6 +208,7 @@ def _describe(llm: AsyncLLM, stats: Stats) -> Live:
         encoder=PromptEncoder(tokenizer, config.model_config.get_vocab_size()),
         tokenizer=tokenizer,
         eos_ids=frozenset(eos_ids),
+        special_ids=frozenset(tokenizer.all_special_ids),
         context_tokens=config.model_config.max_model_len,
         max_num_seqs=config.scheduler_config.max_num_seqs,
         has_adapters=config.lora_config is not None,

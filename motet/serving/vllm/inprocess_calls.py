@@ -25,6 +25,7 @@ class Call(Generic[T]):
         self.work = work
         self.task: asyncio.Task[None] | None = None
         self.is_over = False
+        """Whether the work has ended, or is to."""
         self._bridge: Bridge | None = None
 
     def report(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -33,7 +34,7 @@ class Call(Generic[T]):
         self._bridge.send(self, lambda: self._deliver(function, arguments))
 
     def resolve(self, result: T | BaseException) -> None:
-        """Give the caller the outcome, unless there is one; runs on the caller's loop."""
+        """Give the caller the work's outcome; runs on the caller's loop."""
         self.is_over = True
         if self.future.done():
             return
@@ -43,9 +44,13 @@ class Call(Generic[T]):
             self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
-        """Give the caller `error` from any thread."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.resolve, error)
+        """Give the caller `error` from any thread, which aborts the work."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._fail, error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
     def _deliver(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         if self.future.done():
@@ -53,7 +58,7 @@ class Call(Generic[T]):
         try:
             function(*arguments)
         except Exception as exc:
-            self.resolve(exc)
+            self._fail(exc)
 
 
 class Bridge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import logging
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PAIR_SCHEDULER: Final = "motet.serving.vllm.pair_scheduler.PairScheduler"
 _CPU_KV_BYTES: Final = 2 * 2**30
+_CPU_END_S: Final = 0.5
+"""How long the engine's process may take to end by itself."""
 _start_lock = threading.Lock()
 """Held while an engine starts: environment and multiprocessing belong to the whole process."""
 
@@ -137,6 +140,28 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         multiprocessing.spawn.get_preparation_data = original
+
+
+async def shut_down(llm: AsyncLLM) -> None:
+    """End the engine's processes; runs on the engine's loop.
+
+    vLLM takes the end of its process for a failure, and says so, unless nobody listens.
+    """
+    from vllm.platforms import current_platform
+
+    noise = logging.getLogger("vllm")
+    level = noise.level
+    noise.setLevel(logging.CRITICAL)
+    try:
+        for task in (llm.output_handler, llm.engine_core.resources.output_queue_task):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task], timeout=1.0)
+        # Without a GPU there is nothing that its end would have to put in order.
+        timeout_s = _CPU_END_S if current_platform.is_cpu() else None
+        llm.shutdown(timeout_s)
+    finally:
+        noise.setLevel(level)
 
 
 class DeathWatch:

@@ -19,6 +19,7 @@ from motet.serving.vllm.launch import Launch
 
 _POLL_S = 0.1
 _SHOWN_LINES = 20
+_GRACE_S = 10.0
 _TAIL_BYTES = 64 * 1024
 
 
@@ -65,7 +66,7 @@ class ServerProcess:
                 on_wait(elapsed_s, "".join(last_lines(self.log, 1)))
             time.sleep(_POLL_S)
 
-    def stop(self, number: int = signal.SIGTERM, *, grace_s: float = 10.0) -> None:
+    def stop(self, number: int = signal.SIGTERM, *, grace_s: float = _GRACE_S) -> None:
         """End the server by a signal, and every process of its session; after `grace_s` by force."""
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -88,12 +89,11 @@ def start(launch: Launch, log: Path, *, is_bound: bool = True) -> ServerProcess:
         log: A file, which is overwritten.
         is_bound: Whether the server ends when this process does, even by SIGKILL.
     """
-    command = launch.command()
-    if is_bound:
-        command = [sys.executable, launch_child.__file__, str(os.getpid()), *command]
+    parent = os.getpid() if is_bound else 0
+    child = [sys.executable, launch_child.__file__, str(parent), f"{_GRACE_S:.0f}"]
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - its arguments are ours
-            command,
+            [*child, *launch.command()],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -145,12 +145,11 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def shown_exit(code: int) -> str:
-    """`exit code 1`, or `SIGKILL`."""
-    if code >= 0:
-        return f"exit code {code}"
+    """`exit code 1`, or `SIGKILL` for -9 or a shell's 137."""
+    number = -code if code < 0 else code - 128
     with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"
+        return signal.Signals(number).name
+    return f"exit code {code}"
 
 
 def session_members(leader: int) -> list[int]:

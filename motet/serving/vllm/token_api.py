@@ -9,7 +9,6 @@ from motet.engine import Usage
 from motet.errors import EngineError, RequestRejectedError
 from motet.serving.decoding import wire
 from motet.serving.decoding.token_engine import OnTokens, TokenReply, TokenRequest
-from motet.serving.local.text import mend_text
 from motet.serving.vllm.inprocess_params import make_params
 from motet.serving.vllm.inprocess_work import Job, check_length, generate
 from motet.serving.vllm.replies import logprob_by_id
@@ -40,11 +39,15 @@ class TokenApi:
     def eos_ids(self) -> frozenset[int]:
         return self._live.eos_ids
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        return self._live.special_ids
+
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
         return self._live.encoder.encode(prompt)
 
     async def encode_bare(self, text: str) -> tuple[int, ...]:
-        return encode_bare(self._live, text)
+        return self._live.encoder.encode_part("text", text) if text else ()
 
     async def decode(self, token_ids: tuple[int, ...]) -> str:
         return decode(self._live, token_ids)
@@ -114,15 +117,10 @@ class TokenApi:
         return None
 
 
-def encode_bare(live: Live, text: str) -> tuple[int, ...]:
-    """Return the ids of `text` by itself; what looks like a special token is text too."""
-    plain = live.encoder._get_plain()
-    return tuple(plain.encode(mend_text(text), add_special_tokens=False).ids)
-
-
-def decode(live: Live, token_ids: tuple[int, ...]) -> str:
-    """Return the text of ids, without special tokens."""
-    return str(live.tokenizer.backend_tokenizer.decode(list(token_ids), skip_special_tokens=True))
+def decode(live: Live, token_ids: tuple[int, ...], *, keep_special: bool = False) -> str:
+    """Return the text of ids, with or without special tokens."""
+    backend = live.tokenizer.backend_tokenizer
+    return str(backend.decode(list(token_ids), skip_special_tokens=not keep_special))
 
 
 def _params(live: Live, request: TokenRequest, *, is_streamed: bool) -> SamplingParams:

@@ -50,6 +50,7 @@ class UnreliableEngine:
 
     runner = "V1"
     eos_ids = frozenset({EOS})
+    special_ids = frozenset[int]()
 
     def __init__(self, seed: int, *, chance_together: float = 0.7) -> None:
         self._random = random.Random(seed)

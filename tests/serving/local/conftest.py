@@ -124,9 +124,15 @@ class Reference:
         """Return float `[len(output_ids), V]`: the model's logprobs before each output token."""
         import torch
 
+        return torch.log_softmax(self.raw_logits(prompt_ids, output_ids), dim=-1)
+
+    def raw_logits(self, prompt_ids: tuple[int, ...], output_ids: tuple[int, ...]) -> Any:
+        """Return float `[len(output_ids), V]`: the logits before each output token."""
+        import torch
+
         with torch.inference_mode():
             logits = self.network(torch.tensor([prompt_ids + output_ids])).logits[0]
-        return torch.log_softmax(logits[len(prompt_ids) - 1 : -1], dim=-1)
+        return logits[len(prompt_ids) - 1 : -1]
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,16 @@ class FakeVLLM:
         self.num_aborted = 0
         self.stall: asyncio.Event | None = None
         """Set one to have completions wait for it."""
+        self.routes = {
+            "/version": self.on_version,
+            "/metrics": self.on_metrics,
+            "/openapi.json": self.on_openapi,
+            "/tokenize": self.on_tokenize,
+            "/detokenize": self.on_detokenize,
+            "/v1/models": self.on_models,
+            "/v1/load_lora_adapter": self.on_load_adapter,
+            "/v1/unload_lora_adapter": self.on_unload_adapter,
+        }
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self.paths.append(request.path)
@@ -71,13 +81,13 @@ class FakeVLLM:
             return refusal(503, "starting")
         if request.path == "/v1/completions" or request.path == "/v1/chat/completions":
             return await self.complete(request, body)
-        answer = getattr(self, "on_" + request.path.strip("/").replace("/", "_"), None)
+        answer = self.routes.get(request.path)
         return refusal(404, "Not Found") if answer is None else answer(body)
 
     def on_version(self, body: Any) -> web.Response:
         return web.json_response({"version": self.version})
 
-    def on_v1_models(self, body: Any) -> web.Response:
+    def on_models(self, body: Any) -> web.Response:
         base = {"id": "m", "owned_by": "vllm", "max_model_len": self.context, "parent": None}
         adapters = [{**base, "id": name, "parent": "m"} for name in self.adapters]
         return web.json_response({"data": [base, *adapters]})
@@ -85,16 +95,12 @@ class FakeVLLM:
     def on_metrics(self, body: Any) -> web.Response:
         return web.Response(text='vllm:num_requests_running{engine="0"} 0.0\n')
 
-    # not a name of Python's: the path has a dot
-    def on_openapi(self) -> web.Response:
+    def on_openapi(self, body: Any) -> web.Response:
+        if not self.has_schema:
+            return refusal(404, "Not Found")
         shown = {"properties": dict.fromkeys(self.fields)}
         schemas = {"CompletionRequest": shown, "ChatCompletionRequest": shown}
         return web.json_response({"components": {"schemas": schemas}})
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "on_openapi.json" and self.has_schema:
-            return lambda body: self.on_openapi()
-        raise AttributeError(name)
 
     def on_tokenize(self, body: Any) -> web.Response:
         if "messages" in body:
@@ -110,7 +116,7 @@ class FakeVLLM:
     def on_detokenize(self, body: Any) -> web.Response:
         return web.json_response({"prompt": "".join(map(chr, body["tokens"]))})
 
-    def on_v1_load_lora_adapter(self, body: Any) -> web.Response:
+    def on_load_adapter(self, body: Any) -> web.Response:
         if not self.has_adapters:
             return refusal(404, "Not Found")
         if "lora_name" not in body:
@@ -122,7 +128,7 @@ class FakeVLLM:
         self.adapters.append(body["lora_name"])
         return web.Response(text="Success")
 
-    def on_v1_unload_lora_adapter(self, body: Any) -> web.Response:
+    def on_unload_adapter(self, body: Any) -> web.Response:
         if body["lora_name"] not in self.adapters:
             return refusal(404, f"The lora adapter '{body['lora_name']}' cannot be found.")
         self.adapters.remove(body["lora_name"])
@@ -133,7 +139,7 @@ class FakeVLLM:
         if wrong:
             return refusal(404 if "not exist" in wrong else 400, wrong)
         self.bodies.append(body)
-        self.headers.append(dict(request.headers))
+        self.headers.append({name.lower(): text for name, text in request.headers.items()})
         try:
             if self.stall is not None:
                 await self.stall.wait()
@@ -171,10 +177,14 @@ class FakeVLLM:
         wired = (body.get("vllm_xargs") or {}).get(wire.FIELD)
         if wired and self.processor and json.loads(wired).get("probe") == "version":
             return f"motet-processor {self.processor}"
-        if isinstance(body.get("prompt"), list) and len(body["prompt"]) > self.context:
+        prompts = body.get("prompt") or []
+        longest = (
+            max(map(len, prompts)) if prompts and isinstance(prompts[0], list) else len(prompts)
+        )
+        if longest > self.context:
             return (
                 f"This model's maximum context length is {self.context} tokens. However, your "
-                f"prompt contains {len(body['prompt'])} input tokens, which exceeds this limit."
+                f"prompt contains {longest} input tokens, which exceeds this limit."
             )
         return ""
 

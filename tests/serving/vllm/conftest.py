@@ -72,7 +72,7 @@ def _servers(
         launch = Launch(
             model=str(smollm2),
             name="smollm2",
-            port=free_port(),
+            port=given.pop("port", 0) or free_port(),
             on_cpu=True,
             extra=(*given.pop("flags", FLAGS), *given.pop("more_flags", ())),
             environment={**ENVIRONMENT, **given.pop("environment", {})},

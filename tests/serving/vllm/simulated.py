@@ -192,9 +192,7 @@ def engines(folder: Path) -> Iterator[Any]:
     def make(setup: Setup) -> Engine:
         config = VllmConfig(
             model_config=model,
-            cache_config=CacheConfig(
-                block_size=BLOCK, enable_prefix_caching=setup.prefix_caching
-            ),
+            cache_config=CacheConfig(block_size=BLOCK, enable_prefix_caching=setup.prefix_caching),
             scheduler_config=SchedulerConfig(
                 max_num_seqs=setup.max_num_seqs,
                 max_num_batched_tokens=setup.max_num_batched_tokens,
@@ -208,9 +206,7 @@ def engines(folder: Path) -> Iterator[Any]:
         )
         config.scheduler_config.async_scheduling = setup.is_async  # a CPU turns it off
         config.cache_config.num_gpu_blocks = setup.num_blocks
-        spec = FullAttentionSpec(
-            block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32
-        )
+        spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
         kinds = {
             (True, False): Scheduler,
             (True, True): AsyncScheduler,

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from motet.errors import ConfigError
-from motet.serving.vllm.launch import Launch
+from motet.serving.vllm.launch import SCHEDULER, Launch
 from motet.serving.vllm.launch_process import is_healthy, kill_session, session_members
 
 
@@ -154,3 +154,21 @@ def test_a_process_of_the_session_cannot_hide(tmp_path):
     leader.stdout.close()
 
     assert session_members(leader.pid) == []
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_vllm_knows_every_flag(on_cpu):
+    """Its own parser takes what motet sets, for a machine with a GPU too."""
+    from vllm.entrypoints.openai.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    launch = Launch(model="org/model", name="small", port=8000, on_cpu=on_cpu)
+    flags = launch.command()[4:]
+
+    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(flags)
+
+    assert parsed.scheduler_cls == SCHEDULER
+    assert parsed.max_logprobs == -1
+    assert parsed.enable_chunked_prefill is (False if on_cpu else None)
+    assert parsed.async_scheduling is (None if on_cpu else False)

@@ -36,7 +36,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, on_signal)
 print("arguments", " ".join(arguments), flush=True)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(f"child {child.pid}", flush=True)
+print(f"child {child.pid}", f"server {os.getpid()}", sep="\n", flush=True)
 if behaviour == "dies":
     print("\n".join(f"line {i}" for i in range(30)), "\nValueError: no such flag", flush=True)
     os._exit(3)

@@ -1,0 +1,168 @@
+"""What motet costs beside raw `AsyncLLM`, on one engine in this process.
+
+    python benchmarks/in_process.py [url]
+
+The same prompts, 32 at once, go to the same vLLM engine in turn: by `AsyncLLM.generate` on its own
+event loop, by motet's engine from another loop, and by a program. Every ratio is of medians of one
+run. The script exits with 1 where a bound is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import motet
+from motet import Model, Ref, program, prompt
+from motet.engine import Request, Sampling
+from motet.serving.vllm import VllmEngine, connect
+from motet.types import Message
+
+URL = "vllm:smollm2?dtype=bfloat16&max_model_len=2048&max_num_seqs=32&enable_prefix_caching=false"
+IN_FLIGHT = 32
+MAX_TOKENS = 48
+REPEATS = 7
+SETTINGS: dict[str, Any] = {
+    "temperature": 0.0,
+    "max_tokens": MAX_TOKENS,
+    "extra": {"ignore_eos": True},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    value: float
+    bound: float
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.bound
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.is_met else "MISSED"
+        return f"{self.name:<62} {self.value:>10.3f}  at most {self.bound:g}  {verdict}"
+
+
+def chat(tag: str, number: int) -> tuple[Message, ...]:
+    return (Message.user(f"Chapter {number} of {tag}. Tell the history of a river."),)
+
+
+class Raw:
+    """The same work by vLLM's own interface."""
+
+    def __init__(self, engine: VllmEngine, live: Any) -> None:
+        self._live = live
+
+    async def run(self, tag: str, *, is_streamed: bool) -> None:
+        work = self._all(tag, is_streamed=is_streamed)
+        loop = self._live.bridge._loop
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+    async def _all(self, tag: str, *, is_streamed: bool) -> None:
+        await asyncio.gather(
+            *[self._one(tag, number, is_streamed=is_streamed) for number in range(IN_FLIGHT)]
+        )
+
+    async def _one(self, tag: str, number: int, *, is_streamed: bool) -> str:
+        from vllm import SamplingParams
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+
+        kind = RequestOutputKind.DELTA if is_streamed else RequestOutputKind.FINAL_ONLY
+        params = SamplingParams(
+            temperature=0.0, max_tokens=MAX_TOKENS, ignore_eos=True, output_kind=kind
+        )
+        ids = self._live.tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in chat(tag, number)],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+        )
+        text = ""
+        async for output in self._live.llm.generate(tokens_input(ids), params, f"{tag} {number}"):
+            text += output.outputs[0].text
+        return text
+
+
+async def by_engine(engine: VllmEngine, tag: str, *, is_streamed: bool) -> None:
+    pieces: list[str] = []
+
+    def on_delta(index: int, text: str) -> None:
+        pieces.append(text)
+
+    requests = [
+        Request(model=None, prompt=chat(tag, number), sampling=Sampling(**SETTINGS))
+        for number in range(IN_FLIGHT)
+    ]
+    told = on_delta if is_streamed else None
+    await asyncio.gather(*[engine.complete(request, told) for request in requests])
+
+
+@prompt(user="Chapter {{ number }} of {{ tag }}. Tell the history of a river.", keep_cut_off=True)
+def history(tag: str, number: int) -> str:
+    raise NotImplementedError
+
+
+@program
+def histories(tag: str, model: Model) -> list[Ref[str]]:
+    bound = history.on(model, **SETTINGS)
+    return [bound(tag, number) for number in range(IN_FLIGHT)]
+
+
+async def compare(works: dict[str, Callable[[str], Awaitable[Any]]]) -> dict[str, float]:
+    """Return the median seconds of each work, timed in turn after one warm-up."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(REPEATS + 1):
+        for name, work in works.items():
+            began = time.perf_counter()
+            await work(f"{name} {turn}")
+            if turn:
+                found[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+async def measure(url: str) -> list[Row]:
+    engine = connect(url)
+    await engine.prepare()
+    raw = Raw(engine, await engine._live())
+    model = Model(engine)
+
+    async def by_program(tag: str) -> None:
+        result = await motet.arun(histories(tag, model), store=None, max_concurrency=IN_FLIGHT)
+        assert len(result.value) == IN_FLIGHT
+
+    found = await compare(
+        {
+            "raw": lambda tag: raw.run(tag, is_streamed=False),
+            "engine": lambda tag: by_engine(engine, tag, is_streamed=False),
+            "program": by_program,
+            "raw, streamed": lambda tag: raw.run(tag, is_streamed=True),
+            "engine, streamed": lambda tag: by_engine(engine, tag, is_streamed=True),
+        }
+    )
+    for name, seconds in found.items():
+        print(f"{name:<20} {seconds:.3f} s, {IN_FLIGHT * MAX_TOKENS / seconds:.0f} tok/s")
+    await engine.aclose()
+    base, streamed = found["raw"], found["raw, streamed"]
+    return [
+        Row("motet's engine / raw AsyncLLM", found["engine"] / base, 1.05),
+        Row("a program on it / raw AsyncLLM", found["program"] / base, 1.05),
+        Row("motet's engine / raw AsyncLLM, streamed", found["engine, streamed"] / streamed, 1.05),
+    ]
+
+
+def main() -> int:
+    rows = asyncio.run(measure(sys.argv[1] if len(sys.argv) > 1 else URL))
+    for row in rows:
+        print(row)
+    return 0 if all(row.is_met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
