@@ -7,6 +7,7 @@ N is the number of rows, V the size of the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -31,32 +32,37 @@ def choose(logits: Any, choosings: Sequence[Choosing], positions: Sequence[int])
         positions: Place of each row's token among the generated ones, from 0.
     """
     chosen = logits.argmax(-1)
-    drawn = [i for i, c in enumerate(choosings) if c.temperature >= _LEAST_TEMPERATURE]
-    if drawn:
-        temperatures = [[choosings[i].temperature] for i in drawn]
-        scores = logits[drawn].float() / torch.tensor(temperatures, device=logits.device)
-        for line, i in zip(scores, drawn, strict=True):
-            c = choosings[i]
-            if c.top_k > 0 or c.top_p < 1 or c.min_p:
-                _filter(line, c)  # type: ignore[arg-type]
-        places = [(choosings[i].seed, positions[i]) for i in drawn]
-        chosen[drawn] = scores.sub_(_log_race(places, scores)).argmax(-1)
+    for i, (choosing, position) in enumerate(zip(choosings, positions, strict=True)):
+        if choosing.temperature >= _LEAST_TEMPERATURE:
+            chosen[i] = _drawn(logits[i], choosing, position)
     return [int(token) for token in chosen.tolist()]
 
 
-def _log_race(places: Sequence[tuple[int, int]], like: Any) -> Any:
-    """Return log E, E ~ Exp(1), for each token of each row; the least E / p wins the race.
+def _drawn(logits: Any, choosing: Choosing, position: int) -> Any:
+    """Draw a token by an exponential race: the least E / p wins, E ~ Exp(1) a token.
 
     The race ties each random number to a token, so that a difference of 1e-6 in the logits, as
     other batch sizes cause, hardly ever changes the winner.
     """
-    keys = torch.tensor([_keys(*place) for place in places], dtype=torch.int32, device=like.device)
-    tokens = torch.arange(like.shape[1], dtype=torch.int32, device=like.device)
-    mixed = _scrambled(tokens * _signed(0x9E3779B1) + keys[:, :1])
-    mixed = _scrambled(mixed ^ keys[:, 1:])
-    # log1p keeps the small numbers apart that win; half a step off 0, which would give -inf.
-    share = (mixed.double() + (_WORD // 2 + 0.5)).float() / _WORD
-    return share.neg_().log1p_().neg_().log_()
+    scores = logits.float() / choosing.temperature
+    if choosing.top_k > 0 or choosing.top_p < 1 or choosing.min_p:
+        _filter(scores, choosing)  # type: ignore[arg-type]
+    return scores.sub_(_log_exponentials(choosing.seed, position, scores)).argmax()
+
+
+def _log_exponentials(seed: int, position: int, like: Any) -> Any:
+    """Return log E, E ~ Exp(1), float32 `[V]`, a hash of seed, position and token."""
+    first, second = _keys(seed, position)
+    words = _scrambled((_spread(like.shape[0], like.device) ^ first) + second)
+    # Half a step off 0, whose log is -inf; log1p keeps the small numbers apart, which win.
+    share = words.double().add_(_WORD // 2 + 0.5).div_(-_WORD).float()
+    return share.log1p_().neg_().log_()
+
+
+@lru_cache(maxsize=8)
+def _spread(size: int, device: Any) -> Any:
+    """Return int32 `[size]`: a number of its own for each token, far from its neighbours'."""
+    return torch.arange(size, dtype=torch.int32, device=device) * _signed(0x9E3779B1)
 
 
 def _scrambled(x: Any) -> Any:

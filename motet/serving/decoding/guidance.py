@@ -66,16 +66,17 @@ def adacad(main: Any, partner: Any, floor: float | Any = 0.0) -> Any:
 
 def jensen_shannon(main: Any, partner: Any) -> Any:
     """Return the Jensen-Shannon divergence of each row, float32 `[...]`, in nats, 0 to ln 2."""
-    p, q = torch.log_softmax(main.float(), -1), torch.log_softmax(partner.float(), -1)
-    middle = torch.logaddexp(p, q) - math.log(2)
-    total = _relative_entropy(p, middle) + _relative_entropy(q, middle)
-    return (total / 2).clamp(0.0, math.log(2))
-
-
-def _relative_entropy(p: Any, q: Any) -> Any:
-    """Return sum p log(p / q) of log-probabilities; a token of probability 0 adds nothing."""
-    terms = torch.exp(p) * (p - q)
-    return terms.masked_fill(torch.isneginf(p), 0.0).sum(-1)
+    if main.dim() > 1 and main.device.type == "cpu":
+        # One row at a time stays in the cache, which is several times as fast.
+        return torch.stack([jensen_shannon(*rows) for rows in zip(main, partner, strict=True)])
+    logs = [torch.log_softmax(row.float(), -1) for row in (main, partner)]
+    shares = [row.exp() for row in logs]
+    middle = (shares[0] + shares[1]).div_(2).log_()
+    total = 0.0
+    for log, share in zip(logs, shares, strict=True):
+        # A token of probability 0 adds nothing; computed it would be 0 times infinity.
+        total = total + log.sub_(middle).mul_(share).nan_to_num_(0.0).sum(-1)
+    return (total / 2).clamp(0.0, math.log(2))  # type: ignore[attr-defined]
 
 
 def mixed(rule: str, main: Any, partner: Any, strengths: Any) -> Any:

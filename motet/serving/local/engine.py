@@ -128,11 +128,12 @@ class LocalEngine:
             ConfigError: The request has settings that this engine does not take.
         """
         self._check(request)
+        rules = RuleSet() if request.candidates else read_rules(request)
+        parts = await self._parts()
         if request.candidates:
-            job = self._scoring_job(await self._parts(), request)
+            job = self._scoring_job(parts, request)
         else:
-            rules = read_rules(request)
-            job = await self._job(await self._parts(), request, rules, on_delta)
+            job = await self._job(parts, request, rules, on_delta)
         self._check_open()
         self._jobs.add(job)
         try:

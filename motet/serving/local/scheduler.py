@@ -193,9 +193,13 @@ class Scheduler:
             common = min(common_length(other.tokens, tokens), most)
             if min(common, other.num_computed) > shared:
                 source, shared = place, min(common, other.num_computed)
-            if other.is_prefilling and other.owner.job is row.owner.job:
+            if not other.is_prefilling:
+                continue
+            # The last token of a pair's prompt may wait for this very row.
+            common = min(common, other.num_prompt - other.is_paired)
+            if other.owner.job is row.owner.job:
                 of_siblings = max(of_siblings, common)
-            elif other.is_prefilling:
+            else:
                 coming = max(coming, common)
         if of_siblings > shared or coming >= shared + BLOCK_TOKENS:
             return False

@@ -261,3 +261,25 @@ def _proxy(target: httpx.URL) -> httpx.Proxy | None:
         return None
     found = urllib.request.getproxies().get(target.scheme)
     return httpx.Proxy(found) if found else None
+
+
+def read_url(url: str) -> tuple[str, str | None]:
+    """Return the normalised base url and the model that its fragment names.
+
+    Raises:
+        ConfigError: it is no url of a server.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as exc:
+        raise ConfigError(f"the engine's url does not parse: {exc}") from exc
+    if parsed.userinfo:
+        raise ConfigError("the engine's url holds a password; give the key as api_key")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"the engine's url is {url!r}; it must be such as http://host:8000/v1")
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ConfigError(f"the engine's url is {url!r}; its port must be between 1 and 65535")
+    if parsed.query:
+        raise ConfigError(f"the engine's url is {url!r}; it must have no query")
+    base = str(parsed.copy_with(fragment=None)).rstrip("/")
+    return base, parsed.fragment or None

@@ -6,8 +6,6 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from motet.errors import (
     ConfigError,
     EngineError,
@@ -21,7 +19,7 @@ from motet.errors import (
 from motet.serving.decoding import wire
 from motet.serving.openai import adapters
 from motet.serving.openai.bodies import write_count, write_request
-from motet.serving.openai.connection import Connection
+from motet.serving.openai.connection import Connection, read_url
 from motet.serving.openai.detection import (
     GENERIC_CAPABILITIES,
     MODELS_PATH,
@@ -43,6 +41,8 @@ from motet.serving.openai.token_api import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import httpx
 
     from motet.engine import Capability, OnDelta, Reply, Request
     from motet.types import Chat
@@ -91,7 +91,7 @@ class OpenAIEngine:
         timeout_s: float = 600.0,
         max_concurrency: int = 256,
     ) -> None:
-        self._url, self._model = _read_url(url)
+        self._url, self._model = read_url(url)
         if max_concurrency < 1:
             raise ConfigError(f"max_concurrency is {max_concurrency}; it must be at least 1")
         self._connection = Connection(self._url, api_key=api_key, timeout_s=timeout_s)
@@ -381,21 +381,3 @@ class OpenAIEngine:
                 server_version=facts.processor,
                 client_version=wire.VERSION,
             )
-
-
-def _read_url(url: str) -> tuple[str, str | None]:
-    """Return the normalised base url and the model that its fragment names."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as exc:
-        raise ConfigError(f"the engine's url does not parse: {exc}") from exc
-    if parsed.userinfo:
-        raise ConfigError("the engine's url holds a password; give the key as api_key")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"the engine's url is {url!r}; it must be such as http://host:8000/v1")
-    if parsed.port is not None and not 0 < parsed.port < 2**16:
-        raise ConfigError(f"the engine's url is {url!r}; its port must be between 1 and 65535")
-    if parsed.query:
-        raise ConfigError(f"the engine's url is {url!r}; it must have no query")
-    base = str(parsed.copy_with(fragment=None)).rstrip("/")
-    return base, parsed.fragment or None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +28,8 @@ _MAX_NUM_SEQS: Final = 256
 """Requests in flight where the engine has not told how many it runs at once."""
 _MOST_WANTED: Final = 128
 """Tokens that one request of vLLM's may name."""
-_PROCESSOR_RULES: Final = ("cfg", "cad", "adacad", "trie", "length", "weighted")
+_PAIRED_RULES: Final = ("cfg", "cad", "adacad")
+_PROCESSOR_RULES: Final = (*_PAIRED_RULES, "trie", "length", "weighted")
 
 
 def connect(url: str, **settings: Any) -> VllmEngine:
@@ -105,8 +105,15 @@ class VllmEngine:
         rules = {"constraint": "structured outputs", "stop": "stop strings"}
         live = self._shared.started()
         if live is not None and live.runner:
-            rules |= dict.fromkeys(_PROCESSOR_RULES, f"processor, {live.runner} runner")
+            known = (*_PROCESSOR_RULES, "dola") if live.has_layers else _PROCESSOR_RULES
+            rules |= dict.fromkeys(known, f"processor, {live.runner} runner")
+        elif live is not None and live.runner == "" and self._tells_whole_distributions:
+            rules |= dict.fromkeys(_PAIRED_RULES, "one-token loop")
         return rules
+
+    @property
+    def _tells_whole_distributions(self) -> bool:
+        return bool(self._options.engine_args.get("max_logprobs", -1) == -1)
 
     @property
     def stats(self) -> Stats | None:
@@ -118,7 +125,8 @@ class VllmEngine:
         """Start the engine, and learn which model runner carries out decoding rules."""
         live = await self._live()
         if live.runner is None:
-            live.runner = await TokenApi(self, live).probe() if _has_processor() else ""
+            found = await TokenApi(self, live).probe()
+            live.has_layers, live.runner = found.has_layers, found.runner
 
     async def complete(self, request: Request, on_delta: OnDelta | None = None) -> Reply:
         """Answer `request`. `on_delta` is called on this event loop; what it raises ends the call.
@@ -283,9 +291,3 @@ class VllmEngine:
             request_id=request.request_id,
             adapter=self._adapter(request.model, live),
         )
-
-
-def _has_processor() -> bool:
-    """Say whether vLLM finds motet's processor among the installed entry points."""
-    group = importlib.metadata.entry_points(group="vllm.logits_processors")
-    return any(point.value.startswith("motet.") for point in group)

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import logging
 import threading
-import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -69,6 +68,8 @@ class Live:
     """vLLM's LoRA requests, by the name that requests give as their model."""
     num_adapters: int = 0
     """How many were ever loaded; belongs to the loop."""
+    has_layers: bool = False
+    """Whether the processor has the states of earlier layers, as the probe tells."""
     runner: str | None = None
     """What the probe told; None before it ran."""
 
@@ -142,6 +143,8 @@ class InProcess:
             future.set_exception(error)
             return
         watch = DeathWatch(child_pids(llm))
+        # Registered now, this runs before vLLM's own clean-up, which would find its process gone.
+        atexit.register(self.stop)
         del llm
         future.set_result(live)
         try:
@@ -152,6 +155,7 @@ class InProcess:
                 await shut_down(live.llm)
             finally:
                 watch.stop()
+                atexit.unregister(self.stop)
             # vLLM's finaliser must not run when the interpreter is half gone.
             live.llm = _Gone()
             await asyncio.sleep(0)
@@ -256,7 +260,6 @@ def _start_error(options: VllmOptions, exc: Exception) -> EngineError:
 _engines: dict[str, InProcess] = {}
 # Reentrant, as the collector may drop an engine, which gives its own back, at any time.
 _engines_lock = threading.RLock()
-_all_engines: weakref.WeakSet[InProcess] = weakref.WeakSet()
 
 
 def borrow(options: VllmOptions) -> InProcess:
@@ -265,7 +268,6 @@ def borrow(options: VllmOptions) -> InProcess:
         engine = _engines.get(options.key)
         if engine is None:
             engine = _engines[options.key] = InProcess(options)
-            _all_engines.add(engine)
         engine.num_users += 1
     return engine
 
@@ -275,10 +277,3 @@ def give_back(engine: InProcess) -> bool:
     with _engines_lock:
         engine.num_users -= 1
         return engine.num_users == 0
-
-
-@atexit.register
-def _stop_all() -> None:
-    """End engines while the interpreter is whole."""
-    for engine in list(_all_engines):
-        engine.stop()

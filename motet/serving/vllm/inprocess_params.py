@@ -111,7 +111,7 @@ def _extra(extra: Mapping[str, Any]) -> dict[str, Any]:
 def _constraint_fields(constraint: Constraint) -> dict[str, Any]:
     value = constraint.value
     if constraint.kind == "json_schema":
-        return {"json": value, "disable_any_whitespace": True}
+        return {"json": value}
     if constraint.kind == "choice":
         is_list = isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
         if not is_list or not value or not all(value):

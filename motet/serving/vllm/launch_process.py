@@ -91,9 +91,10 @@ def start(launch: Launch, log: Path, *, is_bound: bool = True) -> ServerProcess:
     """
     parent = os.getpid() if is_bound else 0
     child = [sys.executable, launch_child.__file__, str(parent), f"{_GRACE_S:.0f}"]
+    command = [*child, *launch.command()]
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - its arguments are ours
-            [*child, *launch.command()],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motet.engine import Usage
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 _RUNNERS = {1: "V1", 2: "V2"}
 """The token that the processor chooses when it is asked for the runner."""
+
+
+_VERSION = re.compile(r"motet-processor version=(\d+)(?: layers=(\S+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What motet's processor in the engine told of itself."""
+
+    runner: str = ""
+    """The live model runner, `V1` or `V2`; empty without the processor."""
+    has_layers: bool = False
+    """Whether it has the states of earlier layers."""
 
 
 class TokenApi:
@@ -89,32 +103,28 @@ class TokenApi:
 
         return await self._engine._carry_out(live, work)
 
-    async def probe(self) -> str:
-        """Return which model runner carries out motet's processor; empty where none has it.
+    async def probe(self) -> Probed:
+        """Learn about motet's processor.
 
         Raises:
             EngineError: The engine has a processor that speaks another version.
         """
-        version = await self._probed_version()
-        if version is None:
-            return ""
-        if version != wire.VERSION:
-            raise EngineError(
-                f"{self._engine.url} runs version {version} of motet's processor; "
-                f"this is version {wire.VERSION}: install one motet for both"
-            )
-        reply = await self.generate(_probe("runner"))
-        return _RUNNERS.get(reply.token_ids[0] if reply.token_ids else 0, "")
-
-    async def _probed_version(self) -> int | None:
         try:
             await self.generate(_probe("version"))
         except RequestRejectedError as error:
-            found = re.search(r"motet-processor version=(\d+)", str(error))
+            found = _VERSION.search(str(error))
             if found is None:
                 raise
-            return int(found[1])
-        return None
+        else:
+            return Probed()
+        if int(found[1]) != wire.VERSION:
+            raise EngineError(
+                f"{self._engine.url} runs version {found[1]} of motet's processor; this is version "
+                f"{wire.VERSION}: install one motet for both"
+            )
+        reply = await self.generate(_probe("runner"))
+        runner = _RUNNERS.get(reply.token_ids[0] if reply.token_ids else 0, "")
+        return Probed(runner, has_layers=found[2] not in (None, "none"))
 
 
 def decode(live: Live, token_ids: tuple[int, ...], *, keep_special: bool = False) -> str:

@@ -67,9 +67,7 @@ def test_it_equals_a_loop_over_hidden_states_among_other_requests(
     tiny: LocalEngine, tiny_reference: Reference, rule: Dola, layers: list[int]
 ) -> None:
     rng = random.Random(2)
-    prompts = [
-        tuple(rng.randrange(3, 259) for _ in range(rng.randint(1, 150))) for _ in range(10)
-    ]
+    prompts = [tuple(rng.randrange(3, 259) for _ in range(rng.randint(1, 150))) for _ in range(10)]
 
     async def run() -> list[Reply]:
         asked = [request(prompt, decoding=(rule,)) for prompt in prompts]

@@ -59,14 +59,21 @@ def _with_divergence(floor: float) -> Mix:
 
 
 RULES: list[tuple[PairedRule, Mix]] = [
+    (cfg(1.0), _with_gamma(1.0)),
     (cfg(1.5), _with_gamma(1.5)),
     (cfg(2.0), _with_gamma(2.0)),
+    (cad(1.0), _with_gamma(2.0)),
+    (adacad(), _with_divergence(0.0)),
+]
+MORE_RULES: list[tuple[PairedRule, Mix]] = [
     (cfg(0.0), _with_gamma(0.0)),
     (cad(0.5), _with_gamma(1.5)),
-    (adacad(), _with_divergence(0.0)),
     (adacad(floor=0.3), _with_divergence(0.3)),
 ]
-IDS = [rule.identity for rule, _ in RULES]
+
+
+def _name(value: Any) -> str:
+    return value.identity if isinstance(value, PairedRule) else ""
 
 
 def _reference(
@@ -92,7 +99,9 @@ def _reference(
     return tuple(found)
 
 
-async def _among_others(engine: LocalEngine, asked: list[Request], others: list[Any]) -> list[Reply]:
+async def _among_others(
+    engine: LocalEngine, asked: list[Request], others: list[Any]
+) -> list[Reply]:
     """Ask all at once, every third a little later, among `others`."""
     async with asyncio.TaskGroup() as group:
         for i, prompt in enumerate(others):
@@ -105,7 +114,7 @@ async def _among_others(engine: LocalEngine, asked: list[Request], others: list[
     return [task.result() for task in tasks]
 
 
-@pytest.mark.parametrize(("rule", "mix"), RULES, ids=IDS)
+@pytest.mark.parametrize(("rule", "mix"), [*RULES, *MORE_RULES], ids=_name)
 def test_a_pair_equals_a_loop_over_two_caches(
     tiny: LocalEngine, tiny_reference: Reference, rule: PairedRule, mix: Mix
 ) -> None:
@@ -127,7 +136,7 @@ def test_a_pair_equals_a_loop_over_two_caches(
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("rule", "mix"), RULES, ids=IDS)
+@pytest.mark.parametrize(("rule", "mix"), RULES, ids=_name)
 def test_a_pair_on_smollm2_equals_a_loop_over_two_caches(
     smollm2: LocalEngine, smollm2_reference: Reference, rule: PairedRule, mix: Mix
 ) -> None:
@@ -314,6 +323,22 @@ def test_a_shared_beginning_is_computed_once_for_both_rows(tiny: LocalEngine) ->
         return tiny.stats.num_computed_tokens - before
 
     assert asyncio.run(run()) <= 200 + 4
+
+
+@pytest.mark.parametrize(("main", "partner"), [(160, 161), (161, 160), (160, 160), (1, 1)])
+def test_one_prompt_may_begin_the_other(
+    tiny: LocalEngine, tiny_reference: Reference, main: int, partner: int
+) -> None:
+    long = tuple(range(250, 80, -1))
+    pair = long[:main], long[:partner]
+
+    async def run() -> Reply:
+        return await tiny.complete(_paired(*pair, cfg(2.0), n=2, max_tokens=6))
+
+    reply = asyncio.run(asyncio.wait_for(run(), 30))
+
+    expected = _reference(tiny_reference, pair, _with_gamma(2.0), 6)
+    assert [c.token_ids for c in reply.completions] == [expected] * 2
 
 
 @pytest.mark.parametrize(

@@ -241,8 +241,6 @@ def test_only_weighted_rules_give_weights(tiny: LocalEngine) -> None:
         (type("Named", (), {"identity": "named"})(), ConfigError),
     ],
 )
-def test_a_wrong_rule_is_refused(
-    tiny: LocalEngine, rule: Any, error: type[Exception]
-) -> None:
+def test_a_wrong_rule_is_refused(tiny: LocalEngine, rule: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         _run(tiny, _ruled(rule))

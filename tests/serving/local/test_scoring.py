@@ -25,7 +25,9 @@ def _ids(rng: random.Random, count: int) -> tuple[int, ...]:
     return tuple(rng.randrange(3, 259) for _ in range(count))
 
 
-def _exact(reference: Reference, prompt: tuple[int, ...], candidate: tuple[int, ...]) -> list[float]:
+def _exact(
+    reference: Reference, prompt: tuple[int, ...], candidate: tuple[int, ...]
+) -> list[float]:
     lines = reference.logprobs(prompt, candidate)
     return [float(line[token]) for line, token in zip(lines, candidate, strict=True)]
 

@@ -30,11 +30,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "stock": {"scheduler_cls": None},
     "chunked": {"max_num_batched_tokens": 64},
     "chunked_stock": {"max_num_batched_tokens": 64, "scheduler_cls": None},
-    "few_blocks": {"num_gpu_blocks_override": 28},
-    "few_blocks_stock": {"num_gpu_blocks_override": 28, "scheduler_cls": None},
+    "few_blocks": {"num_gpu_blocks_override": 34},
+    "few_blocks_stock": {"num_gpu_blocks_override": 34, "scheduler_cls": None},
     "priority": {"scheduling_policy": "priority", "max_num_batched_tokens": 64, "max_num_seqs": 8},
     "four_slots": {"max_num_seqs": 4},
 }
+
+
+def num_tokens(condition: str) -> int:
+    """Tokens of each pair: so many with few blocks that not all requests can stay."""
+    return 64 if condition.startswith("few_blocks") else 24
+
+
 CFG = {"rule": "cfg", "gamma": 1.5}
 
 
@@ -115,7 +122,7 @@ def same_prompts(run: Run, condition: str) -> dict[str, Any]:
         ({"prompt_token_ids": run.llm.get_tokenizer()(f"Number {i} is")["input_ids"]}, _plain())
         for i in range(4)
     ]
-    found = generate_pairs(run.llm, pairs, CFG, 24, others=beside, tag=condition)
+    found = generate_pairs(run.llm, pairs, CFG, num_tokens(condition), others=beside, tag=condition)
     return {
         "token_ids": found.token_ids,
         "rounds": found.rounds,

@@ -160,7 +160,7 @@ def test_a_process_of_the_session_cannot_hide(tmp_path):
 @pytest.mark.parametrize("on_cpu", [True, False])
 def test_vllm_knows_every_flag(on_cpu):
     """Its own parser takes what motet sets, for a machine with a GPU too."""
-    from vllm.entrypoints.openai.cli_args import make_arg_parser
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     launch = Launch(model="org/model", name="small", port=8000, on_cpu=on_cpu)
@@ -172,3 +172,18 @@ def test_vllm_knows_every_flag(on_cpu):
     assert parsed.max_logprobs == -1
     assert parsed.enable_chunked_prefill is (False if on_cpu else None)
     assert parsed.async_scheduling is (None if on_cpu else False)
+
+
+def test_layers_have_vllm_load_the_tapped_model(monkeypatch, tmp_path):
+    """A Llama is loaded by the plug-in's name for it; any other architecture is refused by name."""
+    monkeypatch.setattr("motet.serving.vllm.launch.has_module", lambda name: True)
+    settings = {"name": "m", "port": 8000, "has_layers": True}
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+
+    made = Launch(model=str(tmp_path), **settings).command()
+
+    value = made[made.index("--hf-overrides") + 1]
+    assert json.loads(value) == {"architectures": ["MotetTapLlamaForCausalLM"]}
+    (tmp_path / "config.json").write_text('{"architectures": ["MambaForCausalLM"]}')
+    with pytest.raises(ConfigError, match="MambaForCausalLM"):
+        Launch(model=str(tmp_path), **settings).command()

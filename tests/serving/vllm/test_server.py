@@ -15,6 +15,7 @@ from motet.errors import (
     PromptTooLongError,
     RequestRejectedError,
 )
+from motet.testing import check_engine
 from motet.types import Message
 from tests.serving.vllm.http import ask, run, until, write_adapter
 
@@ -41,6 +42,11 @@ def test_the_server_is_known_for_what_it_is(vllm_server):
     kinds = {"stop", "constraint", "cfg", "cad", "adacad", "trie", "length", "weighted"}
     assert kinds <= engine.decoding_rules.keys()
     assert engine.decoding_rules["cfg"] == "processor, V1 runner"
+
+
+def test_the_engine_keeps_the_laws(vllm_server):
+    """`check_engine` has nothing against it on a real server."""
+    run(vllm_server, lambda engine: check_engine(engine, model=vllm_server.model))
 
 
 def test_tokens_come_with_their_ids(vllm_server):

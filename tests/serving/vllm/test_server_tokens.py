@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from motet.decoding import cfg, length
 from motet.engine import Sampling
 from motet.errors import RequestRejectedError
 from motet.serving.decoding.token_engine import TokenRequest
@@ -173,6 +174,29 @@ def test_a_cancelled_generation_leaves_the_running_set(vllm_server):
             return (await engine.metrics()).running == 0
 
         return await until(is_idle, 20)
+
+    assert run(vllm_server, act) < 1.0
+
+
+def test_a_cancelled_pair_leaves_the_running_set(vllm_server):
+    """Both of its rows do, within a second."""
+    request = ask(
+        "Tell me everything about the sea.",
+        partner=(Message.user("Tell me nothing."),),
+        max_tokens=1500,
+        decoding=(cfg(gamma=1.1), length(min_tokens=1400)),
+    )
+
+    async def act(engine):
+        async def has(num_running):
+            return (await engine.metrics()).running == num_running
+
+        call = asyncio.ensure_future(engine.complete(request))
+        await until(lambda: has(2), 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return await until(lambda: has(0), 20)
 
     assert run(vllm_server, act) < 1.0
 

@@ -1,0 +1,64 @@
+"""DoLa by transformers, written from the authors' code and nothing of motet's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class DolaReference:
+    """Greedy continuations of a prompt."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(1)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+
+    def greedy(
+        self,
+        prompt: str,
+        max_tokens: int,
+        layers: Sequence[int] = (),
+        *,
+        relative_top: float = 0.1,
+        divergence: str = "jsd",
+        eos_id: int = 2,
+    ) -> list[int]:
+        """Return at most `max_tokens` tokens; without layers the model's own."""
+        import torch
+
+        inputs = torch.tensor([self.tokenizer(prompt)["input_ids"]])
+        cache: Any = None
+        found: list[int] = []
+        with torch.inference_mode():
+            while len(found) < max_tokens and eos_id not in found:
+                out = self.model(
+                    inputs, past_key_values=cache, use_cache=True, output_hidden_states=True
+                )
+                cache = out.past_key_values
+                scores = mature = out.logits[0, -1].double().log_softmax(-1)
+                early = [self._early(out.hidden_states[layer][0, -1]) for layer in layers]
+                if early:
+                    distances = [distance(mature, each, divergence) for each in early]
+                    scores = mature - early[distances.index(max(distances))]
+                    scores[mature < mature.max() + math.log(relative_top)] = -math.inf
+                found.append(int(scores.argmax()))
+                inputs = torch.tensor([[found[-1]]])
+        return found
+
+    def _early(self, state: Any) -> Any:
+        return self.model.lm_head(state).double().log_softmax(-1)
+
+
+def distance(mature: Any, early: Any, divergence: str) -> float:
+    """Return the divergence of two rows of log-probabilities, up to a constant factor."""
+    p, q = mature.exp(), early.exp()
+    middle = (p + q) / 2
+    if divergence == "jsd":
+        return float((p * (p / middle).log()).nansum() + (q * (q / middle).log()).nansum())
+    return float((middle * (middle / p).log()).sum() + (middle * (middle / q).log()).sum())
