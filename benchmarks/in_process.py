@@ -25,8 +25,8 @@ from motet.types import Message
 
 URL = "vllm:smollm2?dtype=bfloat16&max_model_len=2048&max_num_seqs=32&enable_prefix_caching=false"
 IN_FLIGHT = 32
-MAX_TOKENS = 48
-REPEATS = 7
+MAX_TOKENS = 32
+REPEATS = 11
 SETTINGS: dict[str, Any] = {
     "temperature": 0.0,
     "max_tokens": MAX_TOKENS,
@@ -115,16 +115,28 @@ def histories(tag: str, model: Model) -> list[Ref[str]]:
     return [bound(tag, number) for number in range(IN_FLIGHT)]
 
 
-async def compare(works: dict[str, Callable[[str], Awaitable[Any]]]) -> dict[str, float]:
-    """Return the median seconds of each work, timed in turn after one warm-up."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+@dataclass(frozen=True)
+class Figures:
+    """Medians over the turns, in seconds."""
+
+    wall: float
+    cpu: float
+    """Of this process, without the engine's."""
+
+
+async def compare(works: dict[str, Callable[[str], Awaitable[Any]]]) -> dict[str, Figures]:
+    """Time each work in turn, after one warm-up; every second turn goes backwards."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for turn in range(REPEATS + 1):
-        for name, work in works.items():
-            began = time.perf_counter()
-            await work(f"{name} {turn}")
+        for name in list(works) if turn % 2 else reversed(works):
+            wall, cpu = time.perf_counter(), time.process_time()
+            await works[name](f"turn {turn}")
             if turn:
-                found[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        name: Figures(*(statistics.median(column) for column in zip(*rows, strict=True)))
+        for name, rows in found.items()
+    }
 
 
 async def measure(url: str) -> list[Row]:
@@ -146,14 +158,21 @@ async def measure(url: str) -> list[Row]:
             "engine, streamed": lambda tag: by_engine(engine, tag, is_streamed=True),
         }
     )
-    for name, seconds in found.items():
-        print(f"{name:<20} {seconds:.3f} s, {IN_FLIGHT * MAX_TOKENS / seconds:.0f} tok/s")
+    for name, each in found.items():
+        print(
+            f"{name:<18} {each.wall:.3f} s, {IN_FLIGHT * MAX_TOKENS / each.wall:.0f} tok/s, "
+            f"{each.cpu / IN_FLIGHT * 1e3:.2f} ms CPU a request in this process"
+        )
     await engine.aclose()
-    base, streamed = found["raw"], found["raw, streamed"]
+    base, streamed = found["raw"].wall, found["raw, streamed"].wall
     return [
-        Row("motet's engine / raw AsyncLLM", found["engine"] / base, 1.05),
-        Row("a program on it / raw AsyncLLM", found["program"] / base, 1.05),
-        Row("motet's engine / raw AsyncLLM, streamed", found["engine, streamed"] / streamed, 1.05),
+        Row("motet's engine / raw AsyncLLM", found["engine"].wall / base, 1.05),
+        Row("a program on it / raw AsyncLLM", found["program"].wall / base, 1.05),
+        Row(
+            "motet's engine / raw AsyncLLM, streamed",
+            found["engine, streamed"].wall / streamed,
+            1.05,
+        ),
     ]
 
 

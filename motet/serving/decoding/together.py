@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 async def together(*parts: Coroutine[Any, Any, T]) -> list[T]:
     """Return the results in order. Being cancelled cancels them all, and waits for their end."""
+    if not parts:
+        return []
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from motet.errors import EngineError, EngineUnavailableError, MotetError
 from motet.serving.vllm.inprocess_calls import Bridge
 from motet.serving.vllm.inprocess_logprobs import NamedTokens
-from motet.serving.vllm.inprocess_start import DeathWatch, child_pids, shut_down, start
+from motet.serving.vllm.inprocess_start import DeathWatch, child_pids, is_on_cpu, shut_down, start
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -52,7 +52,8 @@ class Live:
     special_ids: frozenset[int]
     context_tokens: int
     max_num_seqs: int
-    has_adapters: bool
+    max_adapters: int | None
+    """Most adapters that may be loaded; None without a limit, 0 where it takes none."""
     is_v2: bool
     """Whether the newer model runner is configured."""
     defaults: Mapping[str, Any]
@@ -205,6 +206,7 @@ def _describe(llm: AsyncLLM, stats: Stats) -> Live:
         )
     found = config.model_config.try_get_generation_config().get("eos_token_id")
     eos_ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
+    most = config.lora_config.max_loras - 1 if is_on_cpu() and config.lora_config else None
     is_v2 = bool(config.use_v2_model_runner)
     return Live(
         llm=llm,
@@ -215,7 +217,7 @@ def _describe(llm: AsyncLLM, stats: Stats) -> Live:
         special_ids=frozenset(tokenizer.all_special_ids),
         context_tokens=config.model_config.max_model_len,
         max_num_seqs=config.scheduler_config.max_num_seqs,
-        has_adapters=config.lora_config is not None,
+        max_adapters=0 if config.lora_config is None else most,
         is_v2=is_v2,
         defaults=config.model_config.get_diff_sampling_param(),
         stats=stats,

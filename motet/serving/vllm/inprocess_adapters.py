@@ -23,7 +23,7 @@ async def load(live: Live, name: str, path: str, version: str | None) -> str:
     """
     from vllm.lora.request import LoRARequest
 
-    if not live.has_adapters:
+    if live.max_adapters == 0:
         raise ConfigError("the engine takes no adapters; start it with enable_lora=true")
     version = secrets.token_hex(6) if version is None else version
     for setting, value in (("name", name), ("version", version)):
@@ -32,6 +32,12 @@ async def load(live: Live, name: str, path: str, version: str | None) -> str:
     served = f"{name}@{version}"
     if served in live.adapters:
         raise RequestRejectedError(f"adapter {served!r} is loaded already", status=400)
+    if live.max_adapters is not None and len(live.adapters) >= live.max_adapters:
+        raise RequestRejectedError(
+            f"{len(live.adapters)} adapters are loaded, and max_loras is {live.max_adapters}; "
+            "without a GPU vLLM takes no more: unload one",
+            status=400,
+        )
     if not await asyncio.to_thread((Path(path) / "adapter_config.json").is_file):
         raise ModelNotFoundError(
             f"adapter {name!r} is not at {path!r}: there is no adapter_config.json"

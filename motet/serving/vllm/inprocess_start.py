@@ -53,16 +53,18 @@ def start(options: VllmOptions, stat_loggers: list[Any]) -> AsyncLLM:
 
 def _start(options: VllmOptions, stat_loggers: list[Any]) -> AsyncLLM:
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
     model = options.model
     if model in PACKAGED or is_folder_name(model):
         model = str(model_folder(model, options.cache_dir))
-    is_cpu = current_platform.is_cpu()
+    is_cpu = is_on_cpu()
     if is_cpu:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     settings = {**default_args(is_cpu=is_cpu, environment=os.environ), **options.engine_args}
+    if is_cpu and settings.get("enable_lora"):
+        # Without a GPU vLLM gives rows of the model itself the last adapter's place: keep it empty.
+        settings["max_loras"] = options.max_adapters + 1
     try:
         engine_args = AsyncEngineArgs(model=model, **settings)
         config = engine_args.create_engine_config()
@@ -74,6 +76,13 @@ def _start(options: VllmOptions, stat_loggers: list[Any]) -> AsyncLLM:
         enable_log_requests=engine_args.enable_log_requests,
         disable_log_stats=True,
     )
+
+
+def is_on_cpu() -> bool:
+    """Say whether vLLM runs without a GPU."""
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
 
 
 def default_args(*, is_cpu: bool, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -112,6 +121,10 @@ def _environment() -> Iterator[None]:
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         "GOMP_SPINCOUNT": "0",
         "TQDM_DISABLE": "1",
+        # In the child, and in the tracker of semaphores, which complains about a child's hard end.
+        "PYTHONWARNINGS": "ignore",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
     }
     names = (*wanted, "VLLM_ENABLE_V1_MULTIPROCESSING")
     absent = [name for name in names if name not in os.environ]
@@ -153,8 +166,6 @@ async def shut_down(llm: AsyncLLM) -> None:
 
     vLLM takes the end of its process for a failure, and says so, unless nobody listens.
     """
-    from vllm.platforms import current_platform
-
     noise = logging.getLogger("vllm")
     level = noise.level
     noise.setLevel(logging.CRITICAL)
@@ -164,7 +175,7 @@ async def shut_down(llm: AsyncLLM) -> None:
                 task.cancel()
                 await asyncio.wait([task], timeout=1.0)
         # Without a GPU there is nothing that its end would have to put in order.
-        timeout_s = _CPU_END_S if current_platform.is_cpu() else None
+        timeout_s = _CPU_END_S if is_on_cpu() else None
         llm.shutdown(timeout_s)
     finally:
         noise.setLevel(level)

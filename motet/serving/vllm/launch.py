@@ -19,6 +19,8 @@ SCHEDULER = "motet.serving.vllm.pair_scheduler.PairScheduler"
 LAYER_TAP = "motet.serving.vllm.layer_tap"
 TAPPED = "LlamaForCausalLM"
 """The architecture that the layer tap extends; vLLM knows it as `MotetTapLlamaForCausalLM`."""
+GRAMMARS = {"backend": "guidance", "disable_any_whitespace": True}
+"""Grammars as in the local engine. Where JSON may hold any whitespace, small models write little else."""
 _SERVER = "vllm.entrypoints.openai.api_server"
 _GPU_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _SHARED_LOAD = 0.25
@@ -72,6 +74,7 @@ class Launch:
             "--enable-prompt-tokens-details": None,
             "--scheduling-policy": "priority",
             "--max-logprobs": "-1",
+            "--structured-outputs-config": json.dumps(GRAMMARS),
         }
         if not self.is_stock and has_module(SCHEDULER.rpartition(".")[0]):
             flags["--scheduler-cls"] = SCHEDULER

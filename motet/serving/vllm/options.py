@@ -80,6 +80,12 @@ class VllmOptions:
         )
 
     @property
+    def max_adapters(self) -> int:
+        """Most adapters of one step, by vLLM's `max_loras`; and at all, without a GPU."""
+        told = self.engine_args.get("max_loras")
+        return told if type(told) is int else 1
+
+    @property
     def context_tokens(self) -> int | None:
         """Most tokens of prompt and completion, as far as files tell; None where unknown."""
         if type(limit := self.engine_args.get("max_model_len")) is int and limit > 0:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
@@ -45,7 +45,10 @@ class PairCounts:
     """Pairs whose members were let run on their own while both or one still had to go on."""
 
 
-class _PairSteps:
+_Hooks: Any = Scheduler if TYPE_CHECKING else object
+
+
+class _PairSteps(_Hooks):  # type: ignore[misc]
     """What the schedulers below add to vLLM's; it overrides hooks of `Scheduler`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -38,13 +38,11 @@ def carry_out(logits: Any, present: Sequence[Present], runner: int) -> Any:
     Returns:
         `logits`.
     """
-    is_sound = [p for p in present if not p.row.failure]
+    plain, weighted, coupled = [], [], []
     for p in present:
         if p.row.failure:
             _give_up(logits, p, p.row.failure)
-    plain, weighted, coupled = [], [], []
-    for p in is_sound:
-        if p.row.orders.probe == "runner":
+        elif p.row.orders.probe == "runner":
             _force(logits, p.index, runner)
         elif p.row.orders.pair is not None:
             coupled.append(p)
@@ -74,12 +72,10 @@ def _guarded(work: Any, logits: Any, rows: Sequence[Present]) -> None:
 def _mask_plain(logits: Any, rows: Sequence[Present]) -> None:
     """Contrast layers and mask; the engine samples."""
     contrasted = [p for p in rows if any(r["rule"] == "dola" for r in p.row.orders.rules)]
-    raw: dict[int, Any] = {}
-    if contrasted:
-        raw = {p.index: logits[p.index].clone() for p in contrasted}
-        _contrast(logits, contrasted)
+    raw = {p.index: logits[p.index].clone() for p in contrasted}
+    given_up = _contrast(logits, contrasted) if contrasted else set()
     for p in rows:
-        if not p.row.masks:
+        if not p.row.masks or p.index in given_up:
             continue
         try:
             _advance(p)
@@ -95,14 +91,22 @@ def _mask_plain(logits: Any, rows: Sequence[Present]) -> None:
             _give_up(logits, p, f"{type(exc).__name__}: {exc}")
 
 
-def _contrast(logits: Any, rows: Sequence[Present]) -> None:
+def _contrast(logits: Any, rows: Sequence[Present]) -> set[int]:
+    """Contrast the layers of `rows`; return the places of those that cannot be."""
     from motet.serving.vllm import layer_tap
 
     parameters = [next(dict(r) for r in p.row.orders.rules if r["rule"] == "dola") for p in rows]
     indices = [p.index for p in rows]
-    changed = layer_tap.contrasted(logits, indices, parameters)
+    try:
+        changed = layer_tap.contrasted(logits, indices, parameters)
+    except Exception as exc:
+        if len(rows) > 1:
+            return set[int]().union(*(_contrast(logits, [p]) for p in rows))
+        _give_up(logits, rows[0], f"{type(exc).__name__}: {exc}")
+        return {rows[0].index}
     if changed is not logits:
         logits[indices] = changed[indices]
+    return set()
 
 
 def _mix_pairs(logits: Any, rows: Sequence[Present]) -> None:

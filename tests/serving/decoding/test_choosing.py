@@ -3,8 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 from motet.serving.decoding.choosing import choose
 from motet.serving.decoding.wire import Choosing
@@ -50,7 +49,9 @@ def test_tokens_of_a_large_vocabulary_come_in_all_of_its_parts() -> None:
 
 def test_neighbouring_seeds_and_places_are_independent() -> None:
     logits = torch.zeros(1, 2)
-    tokens = {(s, p): choose(logits, [Choosing(seed=s)], [p])[0] for s in range(41) for p in range(41)}
+    tokens = {
+        (s, p): choose(logits, [Choosing(seed=s)], [p])[0] for s in range(41) for p in range(41)
+    }
 
     for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
         pairs = [
@@ -78,7 +79,9 @@ def test_the_choice_of_a_seed_and_a_place_never_changes() -> None:
     logits = torch.zeros(1, 1000)
 
     assert [choose(logits, [Choosing(seed=7)], [p])[0] for p in range(6)] == FIRST_SIX_OF_SEED_7
-    assert choose(logits, [Choosing(seed=-1)], [0]) == choose(logits, [Choosing(seed=2**64 - 1)], [0])
+    assert choose(logits, [Choosing(seed=-1)], [0]) == choose(
+        logits, [Choosing(seed=2**64 - 1)], [0]
+    )
 
 
 def test_temperature_zero_takes_the_likeliest_and_the_first_of_several() -> None:

@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("llguidance")
+import torch
 
 from motet.errors import RequestRejectedError
 from motet.serving.decoding.constraints import ConstraintCompiler
-
-if importlib.util.find_spec("tokenizers") is None:
-    pytest.skip("tokenizers is not installed", allow_module_level=True)
 
 END = 0
 

@@ -3,9 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,13 +29,17 @@ def test_plain_decoding_is_gamma_one_and_the_partner_alone_gamma_zero() -> None:
 
     assert guided(main, partner, 1.0).tolist() == main.tolist()
     assert guided(main, partner, 0.0).tolist() == partner.tolist()
-    assert shares(guided(main, partner, 1)) == pytest.approx([0.665241, 0.244728, 0.090031], abs=1e-6)
+    assert shares(guided(main, partner, 1)) == pytest.approx(
+        [0.665241, 0.244728, 0.090031], abs=1e-6
+    )
 
 
 def test_cad_is_guidance_with_gamma_one_more_than_alpha() -> None:
     main, partner = torch.tensor(MAIN), torch.tensor(PARTNER)
 
-    assert shares(cad(main, partner, 0.5)) == pytest.approx([0.785597, 0.175290, 0.039113], abs=1e-6)
+    assert shares(cad(main, partner, 0.5)) == pytest.approx(
+        [0.785597, 0.175290, 0.039113], abs=1e-6
+    )
     assert cad(main, partner, 0.0).tolist() == MAIN
 
 
@@ -87,7 +89,9 @@ def test_a_token_that_the_main_row_forbids_stays_forbidden() -> None:
 
 
 @given(st.floats(-20, 20, width=32), st.floats(-20, 20, width=32))
-def test_a_token_that_the_partner_alone_forbids_takes_no_guidance(first: float, second: float) -> None:
+def test_a_token_that_the_partner_alone_forbids_takes_no_guidance(
+    first: float, second: float
+) -> None:
     main, partner = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, -math.inf])
 
     found = guided(main + first, partner + second, 2.0)
@@ -98,7 +102,9 @@ def test_a_token_that_the_partner_alone_forbids_takes_no_guidance(first: float, 
 
 
 @given(rows, rows, st.floats(0, 3), st.floats(-10, 10), st.floats(-10, 10))
-def test_a_constant_added_to_either_row_changes_nothing(main, partner, gamma, first, second) -> None:
+def test_a_constant_added_to_either_row_changes_nothing(
+    main, partner, gamma, first, second
+) -> None:
     main, partner = torch.tensor(main), torch.tensor(partner)
 
     for rule in ("cfg", "cad", "adacad"):

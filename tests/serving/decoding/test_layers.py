@@ -17,6 +17,7 @@ from motet.serving.decoding.layers import (  # noqa: E402
     candidate_layers,
     chosen_layers,
     contrasted,
+    overlap,
     plausible,
     reversed_divergence,
 )
@@ -32,7 +33,7 @@ def random_logits(seed: int, n: int = 3, k: int = 4, size: int = 11) -> tuple:
 
 
 def test_true_divergence_chooses_the_second_layer_of_the_golden_row() -> None:
-    found = jensen_shannon(MATURE.unsqueeze(-2), EARLY)[0]
+    found = math.log(2) - overlap(MATURE.log_softmax(-1).unsqueeze(-2), EARLY.log_softmax(-1))[0]
 
     assert found.tolist() == pytest.approx([0.1230, 0.1667], abs=2e-4)
     assert chosen_layers(MATURE, EARLY).tolist() == [1]
@@ -59,6 +60,25 @@ def test_reversed_divergence_is_the_one_of_the_authors_code() -> None:
     ours = reversed_divergence(mature.unsqueeze(1), early) / mature.shape[-1]
 
     torch.testing.assert_close(ours, theirs)
+
+
+@given(seed=st.integers(0, 2**31))
+def test_overlap_is_what_the_divergence_lacks_to_ln_2(seed: int) -> None:
+    mature, early = (x.log_softmax(-1) for x in random_logits(seed))
+    mature = mature.unsqueeze(1).expand_as(early)
+
+    found = overlap(mature, early)
+
+    torch.testing.assert_close(math.log(2) - found, jensen_shannon(mature, early))
+
+
+def test_layers_are_told_apart_where_the_divergence_is_ln_2_to_all_digits() -> None:
+    """Its float32 is the same number for both; the second shares less with the mature layer."""
+    mature = torch.tensor([[60.0, 0.0, 0.0]])
+    early = torch.tensor([[[0.0, 40.0, 0.0], [0.0, 50.0, 0.0]]])
+
+    assert jensen_shannon(mature.expand(2, 3), early[0]).diff() == 0
+    assert chosen_layers(mature, early).tolist() == [1]
 
 
 def test_scores_are_the_log_ratio_to_the_chosen_layer() -> None:

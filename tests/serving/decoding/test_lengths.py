@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 from motet.serving.decoding.lengths import LengthMask
 

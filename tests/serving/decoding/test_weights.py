@@ -4,9 +4,7 @@ import math
 import struct
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,11 +91,10 @@ def test_a_step_that_forbids_nothing_weighs_nothing() -> None:
     assert log_weight(row, row) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("temperature", "wanted"), [(1.0, 0.8), (0.5, 0.68 / 0.72), (0.0, 0.8)])
+@pytest.mark.parametrize(("temperature", "wanted"), [(1.0, 0.8), (0.5, 0.64 / 0.68), (0.0, 0.8)])
 def test_the_weight_is_the_share_that_the_tempered_model_allows(temperature, wanted) -> None:
     raw = torch.tensor([0.2, 0.8]).log()
     masked = torch.tensor([-math.inf, raw[1]])
-    wanted = 0.64 / 0.68 if temperature == 0.5 else wanted
 
     assert math.exp(log_weight(raw + 5, masked + 5, temperature)) == pytest.approx(wanted, rel=1e-5)
 
@@ -121,7 +118,8 @@ def test_the_weight_travels_as_the_bytes_of_a_single_precision_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "tokens", [(), (0,), (1, 2, 3, 4, 5, 6), (0, 0, 0, 0, 0, 0), (9, 1, 1, 1, 1, 0), (1, 999, 1, 1, 1, 0)]
+    "tokens",
+    [(), (0,), (1, 2, 3, 4, 5, 6), (0, 0, 0, 0, 0, 0), (9, 1, 1, 1, 1, 0), (1, 999, 1, 1, 1, 0)],
 )
 def test_tokens_without_an_end_are_told_apart(tokens) -> None:
     assert read_end(tokens, 0) is None

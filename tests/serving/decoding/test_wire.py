@@ -14,9 +14,7 @@ CHOOSING = Choosing(temperature=0.7, top_p=0.9, top_k=5, min_p=0.1, seed=-3)
 
 
 def test_what_is_written_for_a_pair_is_read_again() -> None:
-    text = write(
-        rules=[CFG, TRIE], pair=("p", "partner"), choosing=CHOOSING, sync=7, base=4
-    )
+    text = write(rules=[CFG, TRIE], pair=("p", "partner"), choosing=CHOOSING, sync=7, base=4)
 
     assert read(text) == Orders(
         rules=(TRIE,), paired=CFG, pair=("p", "partner"), choosing=CHOOSING, sync=7, base=4
@@ -120,7 +118,15 @@ def changed(**changes):
         (changed(rules=[5]), "rule is 5"),
         (changed(rules=[CFG, CFG]), "at most one paired"),
         (changed(rules=[CFG, {"rule": "weighted", "of": TRIE}]), "does not go with"),
-        (changed(rules=[CFG, {"rule": "dola", "layers": "low", "relative_top": 0.1, "divergence": "jsd"}]), "dola"),
+        (
+            changed(
+                rules=[
+                    CFG,
+                    {"rule": "dola", "layers": "low", "relative_top": 0.1, "divergence": "jsd"},
+                ]
+            ),
+            "dola",
+        ),
         (changed(choose=[1, 1, 1, 1]), "choose is"),
         (changed(choose=[-1, 1, -1, 0, 0]), "temperature is -1"),
         (changed(choose=[1, 0, -1, 0, 0]), "top_p is 0"),
@@ -148,10 +154,19 @@ def test_malformed_orders_are_refused_with_the_setting_and_its_value(text, says)
         ({"rule": "cfg", "gamma": 1, "beta": 2}, "cfg has no beta, which is 2"),
         ({"rule": "cad", "alpha": -0.5}, "alpha is -0.5"),
         ({"rule": "adacad", "floor": -0.5}, "floor is -0.5"),
-        ({"rule": "dola", "layers": "mid", "relative_top": 0.1, "divergence": "jsd"}, "layers is 'mid'"),
+        (
+            {"rule": "dola", "layers": "mid", "relative_top": 0.1, "divergence": "jsd"},
+            "layers is 'mid'",
+        ),
         ({"rule": "dola", "layers": [1, 1], "relative_top": 0.1, "divergence": "jsd"}, "layers is"),
-        ({"rule": "dola", "layers": [1], "relative_top": 2, "divergence": "jsd"}, "relative_top is 2"),
-        ({"rule": "dola", "layers": [1], "relative_top": 0, "divergence": "kl"}, "divergence is 'kl'"),
+        (
+            {"rule": "dola", "layers": [1], "relative_top": 2, "divergence": "jsd"},
+            "relative_top is 2",
+        ),
+        (
+            {"rule": "dola", "layers": [1], "relative_top": 0, "divergence": "kl"},
+            "divergence is 'kl'",
+        ),
         ({"rule": "trie", "members": []}, "members is"),
         ({"rule": "trie", "members": [[]]}, "members is"),
         ({"rule": "trie", "members": [["a"]]}, "members is"),

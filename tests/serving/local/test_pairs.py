@@ -68,7 +68,7 @@ RULES: list[tuple[PairedRule, Mix]] = [
 MORE_RULES: list[tuple[PairedRule, Mix]] = [
     (cfg(0.0), _with_gamma(0.0)),
     (cad(0.5), _with_gamma(1.5)),
-    (adacad(floor=0.3), _with_divergence(0.3)),
+    (adacad(floor=2.0), _with_divergence(2.0)),
 ]
 
 

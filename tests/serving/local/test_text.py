@@ -92,3 +92,24 @@ def test_mended_text_can_be_encoded(text: str) -> None:
 
 def test_a_lone_surrogate_becomes_a_replacement() -> None:
     assert mend_text("a\ud800b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@settings(deadline=None)
+@given(st.text("abc", max_size=20), st.lists(st.integers(1, 4), max_size=12))
+def test_a_kept_stop_text_ends_the_text_and_stays(text: str, sizes: list[int]) -> None:
+    """Whatever the pieces, the text ends behind the first `ab`, or before the first `cc`."""
+    scanner = StopScanner(("ab", "cc"), kept={"ab"})
+    rest, found = text, ""
+    for size in [*sizes, len(text) + 1]:
+        found += scanner.push(rest[:size])
+        rest = rest[size:]
+    found += scanner.finish()
+
+    kept, cut = text.find("ab"), text.find("cc")
+    if kept < 0 and cut < 0:
+        expected = text
+    elif cut < 0 or 0 <= kept < cut:
+        expected = text[: kept + 2]
+    else:
+        expected = text[:cut]
+    assert found == expected

@@ -61,4 +61,5 @@ def distance(mature: Any, early: Any, divergence: str) -> float:
     middle = (p + q) / 2
     if divergence == "jsd":
         return float((p * (p / middle).log()).nansum() + (q * (q / middle).log()).nansum())
-    return float((middle * (middle / p).log()).sum() + (middle * (middle / q).log()).sum())
+    log = middle.log()
+    return float((middle * (log - mature)).nansum() + (middle * (log - early)).nansum())

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.serving.vllm.pair_prompts import pair_prompts
-from tests.serving.vllm.paired_client import EOS, GREEDY, SYNC, generate_pairs, params
-
 from motet.serving.decoding import wire
 from motet.serving.decoding.wire import Choosing
+from tests.serving.vllm.pair_prompts import pair_prompts
+from tests.serving.vllm.paired_client import EOS, GREEDY, SYNC, generate_pairs, params
 
 RULES: tuple[tuple[str, str, float], ...] = (
     ("cfg", "gamma", 1.0),
@@ -46,10 +45,10 @@ class Runs:
         self.llm = LLM(
             folder,
             dtype="float32",
-            max_model_len=2048,
             enforce_eager=True,
+            disable_log_stats=False,
             logits_processors=["motet.serving.vllm.processor:MotetProcessor"],
-            **{"max_num_seqs": 64, **settings},
+            **{"max_num_seqs": 64, "max_model_len": 2048, **settings},
         )
         self.pairs = pair_prompts(self.llm.get_tokenizer())
         runner = self.llm.llm_engine.model_executor.driver_worker.worker.model_runner
@@ -95,7 +94,9 @@ class Runs:
                 "wasted": outcome.wasted,
             }
 
-    def sampled(self, label: str, seed: int, which: list[int], num_tokens: int, beside: int) -> None:
+    def sampled(
+        self, label: str, seed: int, which: list[int], num_tokens: int, beside: int
+    ) -> None:
         outcome = generate_pairs(
             self.llm,
             [self.pairs[i] for i in which],
@@ -129,7 +130,9 @@ class Runs:
             )
         ]
 
-    def weighted(self, label: str, rule: dict[str, Any], num: int, longest: int, beside: int) -> None:
+    def weighted(
+        self, label: str, rule: dict[str, Any], num: int, longest: int, beside: int
+    ) -> None:
         settings = [
             params(
                 wire.write(
@@ -199,7 +202,9 @@ def v1(folder: str) -> dict[str, Any]:
     greedy_end = {"temperature": 0.0, "logit_bias": {EOS: 100.0}}
     runs.masked("length that wants to end", [{"rule": "length", "min_tokens": 5}], 2, **greedy_end)
     runs.masked(
-        "trie and length", [{"rule": "trie", "members": MEMBERS}, {"rule": "length", "min_tokens": 2}], 40
+        "trie and length",
+        [{"rule": "trie", "members": MEMBERS}, {"rule": "length", "min_tokens": 2}],
+        40,
     )
     runs.masked("no token left", [{"rule": "trie", "members": [[60_000_000]]}], 1)
     constraint = {"rule": "constraint", "kind": "regex", "value": PATTERN}
@@ -217,6 +222,7 @@ def tight(folder: str) -> dict[str, Any]:
     """Chunked prefill, and too few cache blocks for all, on the stock scheduler."""
     runs = Runs(
         folder,
+        max_model_len=512,
         max_num_batched_tokens=128,
         max_num_seqs=32,
         block_size=32,

@@ -198,13 +198,13 @@ def engines(folder: Path) -> Iterator[Any]:
                 max_num_batched_tokens=setup.max_num_batched_tokens,
                 max_model_len=2048,
                 is_encoder_decoder=False,
-                enable_chunked_prefill=setup.chunked,
                 policy=setup.policy,
                 async_scheduling=setup.is_async,
             ),
             additional_config={"motet_pair_timeout_s": setup.timeout_s},
         )
         config.scheduler_config.async_scheduling = setup.is_async  # a CPU turns it off
+        config.scheduler_config.enable_chunked_prefill = setup.chunked
         config.cache_config.num_gpu_blocks = setup.num_blocks
         spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
         kinds = {
