@@ -52,7 +52,9 @@ async def score(
     ids_of = dict(zip(different, bare, strict=True))
     candidates = [ids_of[each] for each in texts]
 
-    is_named = facts.has("logprob_token_ids")
+    # On the V1 runner, naming tokens spoils the alternatives of every other request in the same
+    # step (vLLM 0.32), whoever sent it; so tokens are named only where the V2 runner is known.
+    is_named = facts.has("logprob_token_ids") and facts.runner == "V2"
     most = _MOST_NAMED if is_named else 1
     asks = plan(prompt_ids, candidates, most_wanted=most)
     answers: dict[int, dict[int, float]] = {}

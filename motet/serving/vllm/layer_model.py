@@ -56,6 +56,6 @@ class LayerTapLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
             raise ConfigError(f"the step has {num_rows} rows of logits; states are kept of {kept}")
         states = self._early[list(rows)][:, list(places)]
         # An adapter's wrapper of the head counts rows of its own; adapters do not change it here.
-        process = getattr(self.logits_processor, "base_layer", self.logits_processor)
+        process: Any = getattr(self.logits_processor, "base_layer", self.logits_processor)
         logits = process(self.lm_head, states.flatten(0, 1).contiguous())
         return logits.float().unflatten(0, (len(rows), len(places)))

@@ -157,6 +157,11 @@ def check(parameters: Mapping[str, Any]) -> None:
         raise ValueError(f"dola: {exc}") from exc
 
 
+def served_layers() -> tuple[int, ...]:
+    """Return the layers whose states are kept, as far as this process knows."""
+    return _Served.tapped.layers if _Served.tapped is not None else ()
+
+
 def is_live() -> bool:
     """Say whether this process runs a model that keeps hidden states."""
     return _running() is not None

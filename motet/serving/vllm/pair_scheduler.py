@@ -51,6 +51,8 @@ _Hooks: Any = Scheduler if TYPE_CHECKING else object
 class _PairSteps(_Hooks):  # type: ignore[misc]
     """What the schedulers below add to vLLM's; it overrides hooks of `Scheduler`."""
 
+    max_num_active_reqs: int
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pairs = PairBook(_timeout_s(self.vllm_config.additional_config))
@@ -239,7 +241,7 @@ class _PairSteps(_Hooks):  # type: ignore[misc]
             return False
         if other.num_tokens > 1 and not self.kv_holding_waiting:
             self._move(other, self.waiting, self.kv_holding_waiting)
-        return request.num_tokens > 1
+        return bool(request.num_tokens > 1)
 
     def _has_room_for(self, count: int) -> bool:
         """Say whether slots are free that no member needs whose other one runs; if not, shut."""
@@ -314,7 +316,7 @@ class _PairSteps(_Hooks):  # type: ignore[misc]
 
     def _num_blocks(self, num_tokens: int) -> int:
         per_group = -(-(num_tokens + self.num_lookahead_tokens) // self.block_size)
-        return per_group * len(self.kv_cache_config.kv_cache_groups)
+        return int(per_group * len(self.kv_cache_config.kv_cache_groups))
 
     def _num_blocks_wanted(self) -> int:
         """Blocks that the running requests and those that join will take in this step."""
@@ -378,7 +380,7 @@ def _num_pending(request: Any) -> int:
 
 def _is_joiner(request: Any) -> bool:
     """Say whether this is a waiting prompt of one token, which cannot be computed but by sampling."""
-    return request.num_tokens == 1 and request.status == RequestStatus.WAITING
+    return bool(request.num_tokens == 1 and request.status == RequestStatus.WAITING)
 
 
 def _ids(requests: Iterable[Any]) -> set[str]:

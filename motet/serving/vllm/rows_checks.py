@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from motet.serving.decoding import wire
+from motet.serving.vllm import layer_tap
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -19,7 +20,12 @@ def check_params(params: SamplingParams) -> None:
         return
     orders = wire.read(extra[wire.FIELD])
     if orders.probe == "version":
-        raise ValueError(f"motet-processor version={wire.VERSION}")
+        layers = layer_tap.served_layers()
+        shown = ",".join(map(str, layers)) if layers else "none"
+        raise ValueError(f"motet-processor version={wire.VERSION} layers={shown}")
+    for rule in orders.rules:
+        if rule["rule"] == "dola":
+            layer_tap.check(rule)
     stop_ids = list(params.stop_token_ids or ())
     if orders.sync is not None and orders.sync not in stop_ids:
         raise ValueError(f"sync is {orders.sync}; stop_token_ids, {stop_ids}, must hold it")

@@ -9,7 +9,7 @@ the two completions only. No timing can make a wrong token common to both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -73,7 +73,7 @@ def _mask_plain(logits: Any, rows: Sequence[Present]) -> None:
     """Contrast layers and mask; the engine samples."""
     contrasted = [p for p in rows if any(r["rule"] == "dola" for r in p.row.orders.rules)]
     raw = {p.index: logits[p.index].clone() for p in contrasted}
-    given_up = _contrast(logits, contrasted) if contrasted else set()
+    given_up = _contrast(logits, contrasted, raw) if contrasted else set()
     for p in rows:
         if not p.row.masks or p.index in given_up:
             continue
@@ -91,7 +91,7 @@ def _mask_plain(logits: Any, rows: Sequence[Present]) -> None:
             _give_up(logits, p, f"{type(exc).__name__}: {exc}")
 
 
-def _contrast(logits: Any, rows: Sequence[Present]) -> set[int]:
+def _contrast(logits: Any, rows: Sequence[Present], raw: Mapping[int, Any]) -> set[int]:
     """Contrast the layers of `rows`; return the places of those that cannot be."""
     from motet.serving.vllm import layer_tap
 
@@ -100,8 +100,10 @@ def _contrast(logits: Any, rows: Sequence[Present]) -> set[int]:
     try:
         changed = layer_tap.contrasted(logits, indices, parameters)
     except Exception as exc:
+        for p in rows:
+            logits[p.index] = raw[p.index]
         if len(rows) > 1:
-            return set[int]().union(*(_contrast(logits, [p]) for p in rows))
+            return set[int]().union(*(_contrast(logits, [p], raw) for p in rows))
         _give_up(logits, rows[0], f"{type(exc).__name__}: {exc}")
         return {rows[0].index}
     if changed is not logits:
@@ -147,7 +149,6 @@ def _mix(logits: Any, rule: str, pairs: Sequence[tuple[Present, Present]]) -> No
     )
     sound: list[int] = []
     for n, (main, partner) in enumerate(pairs):
-        mixed[n, main.row.orders.sync] = -torch.inf
         why = _masked_or_why(main, mixed[n])
         if why:
             _give_up(logits, main, why)

@@ -4,9 +4,11 @@ import pytest
 
 from motet.engine import Request, Sampling
 from motet.errors import ConfigError, PromptTooLongError
+from motet.serving.decoding import wire
 from tests.serving.openai.fake_vllm import FIELDS, FakeVLLM, logprob, with_engine
 
 PROMPT = (10, 11, 12)
+PROCESSOR = f"version={wire.VERSION}"
 
 
 def score(server, *candidates, prompt=PROMPT, **fields):
@@ -45,7 +47,7 @@ def test_each_token_is_scored_after_all_before_it(fields):
 
 def test_a_place_is_asked_about_once_and_the_prefix_first():
     """Two requests: the prompt alone, then every other place, the longest first."""
-    server = FakeVLLM()
+    server = FakeVLLM(processor=PROCESSOR, runner=2)
 
     reply = score(server, "yes", "yet", "no", cache_salt="s", priority=2)
 
@@ -64,13 +66,25 @@ def test_a_place_is_asked_about_once_and_the_prefix_first():
 def test_a_request_names_no_more_tokens_than_vllm_takes():
     """300 first tokens are asked for in parts, and come out right."""
     candidates = tuple((token,) for token in range(300))
-    server = FakeVLLM()
+    server = FakeVLLM(processor=PROCESSOR, runner=2)
 
     reply = score(server, *candidates)
 
     assert max(len(body["logprob_token_ids"]) for body in server.bodies) <= 128
     found = [completion.logprobs[0].logprob for completion in reply.completions]
     assert found == [expected(candidate)[0] for candidate in candidates]
+
+
+def test_tokens_are_not_named_on_the_first_runner_which_would_spoil_other_requests():
+    """Each token is then the only one that its request allows; the scores are the same."""
+    server = FakeVLLM(processor=PROCESSOR, runner=1)
+
+    reply = score(server, "yes", "yet")
+
+    assert not any("logprob_token_ids" in body for body in server.bodies)
+    assert all(len(body["allowed_token_ids"]) == 1 for body in server.bodies)
+    named = score(FakeVLLM(processor=PROCESSOR, runner=2), "yes", "yet")
+    assert [c.logprobs for c in reply.completions] == [c.logprobs for c in named.completions]
 
 
 def test_a_prompt_that_does_not_fit_is_refused():

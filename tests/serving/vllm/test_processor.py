@@ -163,13 +163,14 @@ def test_a_pair_in_step_chooses_one_token_of_the_mixture_for_both(runner) -> Non
         assert chosen == [mix(logits, 2, 0), plain, mix(logits, 2, 0)]
 
 
-def test_the_stop_token_of_a_pair_is_never_chosen_by_the_mixture(runner) -> None:
+def test_the_stop_token_of_a_pair_may_be_the_very_token_that_is_due(runner) -> None:
+    """Both rows end by it then; the client goes on with another stop token."""
     runner.enter(0, pair("main"))
     runner.enter(1, pair("partner"))
     logits = noise(2)
     logits[:, SYNC] = 100.0
 
-    assert runner.step(logits)[0] != SYNC
+    assert runner.step(logits) == [SYNC, SYNC]
 
 
 def test_a_row_without_its_partner_ends_at_once(runner) -> None:
@@ -416,19 +417,19 @@ def test_a_contrast_that_fails_ends_its_own_request_only(runner, monkeypatch) ->
     layer_tap = pytest.importorskip("motet.serving.vllm.layer_tap")
 
     def contrasted(logits: Any, rows: Any, parameters: Any) -> Any:
-        if any(each["layers"] == [99] for each in parameters):
-            raise ValueError("there is no layer 99")
-        logits[rows] = 0.0
-        logits[rows, 8] = 1.0
+        for row, each in zip(rows, parameters, strict=True):
+            logits[row] = logits[row].neg()
+            if each["layers"] == [99]:
+                raise ValueError("there is no layer 99")
         return logits
 
     monkeypatch.setattr(layer_tap, "contrasted", contrasted)
     dola = {"rule": "dola", "relative_top": 0.1, "divergence": "jsd"}
-    runner.enter(0, masked({**dola, "layers": [99]}))
-    runner.enter(1, masked({**dola, "layers": [3]}))
+    runner.enter(0, masked({**dola, "layers": [3]}))
+    runner.enter(1, masked({**dola, "layers": [99]}))
     runner.enter(2, masked(TRIE))
 
-    assert runner.step(noise(3))[:2] == [EOS, 8]
+    assert runner.step(noise(3))[:2] == [int(noise(3)[0].argmin()), EOS]
     assert runner.step(noise(3))[2] in (6, EOS)
 
 
