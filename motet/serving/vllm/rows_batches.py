@@ -107,9 +107,7 @@ class SlotRows:
         """Fill a slot; return whether its request has rules."""
         row = self._source.row(params)
         self._has_rules[slot] = row is not None
-        if row is None:
-            self._rows.pop(slot, None)
-        else:
+        if row is not None:
             self._rows[slot] = row
         return row is not None
 

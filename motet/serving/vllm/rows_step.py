@@ -149,6 +149,7 @@ def _mix(logits: Any, rule: str, pairs: Sequence[tuple[Present, Present]]) -> No
     )
     sound: list[int] = []
     for n, (main, partner) in enumerate(pairs):
+        mixed[n, main.row.orders.sync] = -torch.inf
         why = _masked_or_why(main, mixed[n])
         if why:
             _give_up(logits, main, why)
