@@ -209,6 +209,18 @@ def _choosing(job: _Job, index: int) -> wire.Choosing:
     )
 
 
+def _bare(job: _Job, max_tokens: int) -> Sampling:
+    """Settings under which vLLM takes what the processor chose, whatever the model's defaults."""
+    return Sampling(
+        temperature=0.0,
+        max_tokens=max_tokens,
+        presence_penalty=0.0,
+        frequency_penalty=0.0,
+        repetition_penalty=1.0,
+        extra=job.sampling.extra,
+    )
+
+
 # ---- ordinary rows -------------------------------------------------------------------------------
 
 
@@ -324,7 +336,7 @@ async def _round(
     name = secrets.token_hex(8)
     left = job.sampling.max_tokens - base
     # The processor chooses; what vLLM would do besides must not change the one-hot rows.
-    bare = Sampling(temperature=0.0, max_tokens=left, extra=job.sampling.extra)
+    bare = _bare(job, left)
 
     def asked(ids: tuple[int, ...], role: wire.Role, stop: tuple[str, ...]) -> TokenRequest:
         wired = wire.write(
@@ -523,9 +535,7 @@ async def _weighted(
         _token_request(
             job,
             job.prompt_ids,
-            sampling=Sampling(
-                temperature=0.0, max_tokens=left + wire.WEIGHT_TOKENS, extra=job.sampling.extra
-            ),
+            sampling=_bare(job, left + wire.WEIGHT_TOKENS),
             wired=wired,
             stop_token_ids=(sync,),
         ),

@@ -142,6 +142,7 @@ def _are_in_step(main: Present, partner: Present) -> bool:
 
 
 def _mix(logits: Any, rule: str, pairs: Sequence[tuple[Present, Present]]) -> None:
+    """Mix pairs by one rule. `sync` may be the token due: the client goes on with another one."""
     mains, partners = [m.index for m, _ in pairs], [p.index for _, p in pairs]
     strengths = [guidance.strength(m.row.orders.paired or {}) for m, _ in pairs]
     mixed = guidance.mixed(
@@ -149,7 +150,6 @@ def _mix(logits: Any, rule: str, pairs: Sequence[tuple[Present, Present]]) -> No
     )
     sound: list[int] = []
     for n, (main, partner) in enumerate(pairs):
-        mixed[n, main.row.orders.sync] = -torch.inf
         why = _masked_or_why(main, mixed[n])
         if why:
             _give_up(logits, main, why)

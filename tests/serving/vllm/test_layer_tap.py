@@ -120,6 +120,7 @@ def test_pipelines_and_speculation_are_refused_at_the_start() -> None:
 
 
 def test_a_rule_is_refused_where_no_states_are_kept() -> None:
+    assert layer_tap.served_layers() == ()
     with pytest.raises(ValueError, match="start it with --hf-overrides"):
         layer_tap.check(dola("high").parameters())
 
@@ -127,6 +128,7 @@ def test_a_rule_is_refused_where_no_states_are_kept() -> None:
 def test_a_rule_is_refused_where_its_layers_are_not_kept() -> None:
     layer_tap.note_served(served_config())
 
+    assert list(layer_tap.served_layers()) == HIGH
     layer_tap.check(dola("high").parameters())
     layer_tap.check(dola([28, 16]).parameters())
     for layers in ("low", [15], [16, 29]):

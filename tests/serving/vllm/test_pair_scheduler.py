@@ -250,6 +250,20 @@ def test_a_pair_is_admitted_while_ordinary_requests_keep_coming(make: Any, polic
 
 
 @vllm
+@POLICIES
+def test_the_slot_of_a_partner_is_kept_while_its_main_is_still_read(make: Any, policy: str) -> None:
+    engine = make(Setup(policy=policy, max_num_seqs=2, max_num_batched_tokens=16))
+    send_pair(engine, "p", (100, 1), 5, priority=1)
+    engine.step()
+    engine.add("o", [3] * 10, 50)
+    while "p.main" not in engine.ended:
+        engine.step()
+
+    assert engine.ended["p.main"] == "length"
+    assert engine.outputs["o"] == []
+
+
+@vllm
 @BOTH
 def test_an_orphan_ends_after_the_timeout_and_not_before(make: Any, is_async: bool) -> None:
     engine = make(Setup(timeout_s=0.5, is_async=is_async))
