@@ -318,6 +318,12 @@ def json_schema(schema: Mapping[str, Any] | type) -> Constrained:
         schema = schema.model_json_schema()  # type: ignore[attr-defined]
     if not isinstance(schema, Mapping):
         raise ConfigError(f"schema is {schema!r}; it must be a JSON schema or a pydantic model")
+    import jsonschema
+
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as exc:
+        raise ConfigError(f"schema is no JSON schema: {exc.message}") from exc
     return Constrained(constraint=Constraint("json_schema", dict(schema)))
 
 

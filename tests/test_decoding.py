@@ -94,6 +94,7 @@ def test_sampling_takes_one_rule_or_several() -> None:
         (lambda: choice([]), "options is"),
         (lambda: choice("abc"), "options is 'abc'"),
         (lambda: json_schema("x"), "schema is 'x'"),  # type: ignore[arg-type]
+        (lambda: json_schema({"type": "no such type"}), "no JSON schema"),
         (lambda: grammar(""), "lark is ''"),
         (lambda: weighted(cfg()), "weighted() takes"),  # type: ignore[arg-type]
         (lambda: cfg() & 3, "3 is no decoding rule"),  # type: ignore[operator]

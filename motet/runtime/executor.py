@@ -202,13 +202,13 @@ class Executor:
         return found[0]
 
     def is_new_pairing(self, prompt: Prompt[Any], model: Model, scope: Scope | None) -> bool:
-        """Say once for each binding, model and scope that they were not checked yet."""
+        """Say whether a binding, model and scope were not checked together yet."""
+        return (id(prompt.binding), id(model), id(scope)) not in self._checked
+
+    def note_pairing(self, prompt: Prompt[Any], model: Model, scope: Scope | None) -> None:
+        """Remember that they go together; what is checked is kept, so that its ids stay its own."""
         key = (id(prompt.binding), id(model), id(scope))
-        if key in self._checked:
-            return False
-        # What is checked is kept, so that its ids stay its own.
         self._checked[key] = (prompt.binding, model, scope)
-        return True
 
     async def dispatcher(self, model: Model) -> Dispatcher:
         return await self._engines.dispatcher(model, self._max_concurrency)

@@ -10,7 +10,7 @@ from typing import Any, get_origin
 
 from motet.calls import Call, Calls, check_edges
 from motet.combinators import Map
-from motet.engine import Engine, Usage
+from motet.engine import Engine, LearningEngine, Usage
 from motet.errors import EngineError, MotetError, TemplateError, UnboundInputError
 from motet.graph import Graph, GraphNode
 from motet.model import Model
@@ -86,8 +86,18 @@ def _check(ref: Ref[Any], default: Model | None) -> None:
         engine = _connected(ref, model, factory)
         if engine is not None:
             check_prompt(ref, model, engine, priced=False)
-    elif model.engine is not None:
+    elif model.engine is not None and not _is_unknown(ref, model, model.engine):
         check_prompt(ref, model, model.engine, priced=False)
+
+
+def _is_unknown(ref: Ref[Any], model: Model, engine: Engine) -> bool:
+    """Say whether the prompt needs more than any engine has, of one that has to be asked."""
+    return isinstance(engine, LearningEngine) and _needs_more(ref, model)
+
+
+def _needs_more(ref: Ref[Any], model: Model) -> bool:
+    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
+    return bool(prompt.binding.resolved(model).decoding or prompt.binding.candidates)
 
 
 def _connected(ref: Ref[Any], model: Model, factory: Callable[..., Engine]) -> Engine | None:
@@ -95,15 +105,16 @@ def _connected(ref: Ref[Any], model: Model, factory: Callable[..., Engine]) -> E
 
     An HTTP server is asked; one that does not answer is not held against the program.
     """
-    prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
-    if not (prompt.binding.resolved(model).decoding or prompt.binding.candidates):
+    if not _needs_more(ref, model):
         return None
     settings = {"api_key": model.api_key} if model.api_key else {}
 
     async def asked() -> Engine | None:
         try:
             engine = factory(model.engine, **settings)
-            if str(model.engine).startswith("http"):
+            if isinstance(engine, LearningEngine):
+                if not str(model.engine).startswith("http"):
+                    return None  # asking would start it
                 async with asyncio.timeout(_PATIENCE_S):
                     await learn(ref, model, engine)
             await engine.aclose()

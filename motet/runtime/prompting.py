@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from motet.runtime.executor import Executor
 
 DEFAULT_SAMPLING = Sampling()
+_RULE_TOKENS = 8
+"""Tokens that carrying out a rule may add to a completion."""
 NOTHING = Usage()
 
 
@@ -73,6 +75,12 @@ def check_prompt(
             place=ref.place,
         )
     if model.program is not None:
+        if prompt.binding.candidates or prompt.binding.resolved(model).decoding:
+            raise CapabilityError(
+                f"{prompt.short_name} asks for scores or decoding rules, which {model.url}, a "
+                "program that answers as a model, cannot give",
+                place=ref.place,
+            )
         return
     if priced and model.price is None:
         raise ConfigError(
@@ -211,6 +219,7 @@ async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> A
     if run.is_new_pairing(prompt, model, ref.scope):
         await learn(ref, model, engine)
         check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
+        run.note_pairing(prompt, model, ref.scope)
     if chat and chat[-1].role == "assistant":
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
@@ -304,10 +313,14 @@ async def _need(account: Account, model: Model, engine: Engine, request: Request
     counted = await engine.count_tokens(request.prompt)
     prompt_tokens = most_tokens(request.prompt) if counted is None else counted
     completion_tokens = request.n * request.sampling.max_tokens
+    if request.sampling.decoding:
+        # Engines may answer each completion by a request of its own, and add a few tokens.
+        prompt_tokens *= request.n
+        completion_tokens += request.n * _RULE_TOKENS
     if request.partner is not None:
         # An empty partner is one token; both prompts are computed for each completion.
         partner_tokens = most_tokens(request.partner) if request.partner else 1
-        prompt_tokens = request.n * (prompt_tokens + partner_tokens)
+        prompt_tokens += request.n * partner_tokens
         completion_tokens *= 2
     if request.candidates:
         completion_tokens = sum(most_tokens(c) for c in request.candidates)

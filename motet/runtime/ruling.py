@@ -42,6 +42,10 @@ def check_rules(ref: Ref[Any], sampling: Sampling, engine: Engine | None) -> Non
     if len(constraints) + is_typed > 1:
         typed = " and the answer's type" if is_typed else ""
         _refuse(prompt, f"only one constraint can hold{typed}", constraints)
+    for name, neutral in (("top_p", 1.0), ("top_k", -1), ("min_p", 0.0)):
+        value = getattr(sampling, name)
+        if weights and value is not None and value != neutral:
+            raise ConfigError(f"{name} is {value}; weights are of the whole distribution")
     for rule in contrasts:
         without = getattr(rule, "without", None)
         if without is not None and without not in prompt.parameters.names:
@@ -158,12 +162,14 @@ def _has_schema(text: str, schema: Any) -> bool:
 
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     try:
         jsonschema.validate(found, schema)
     except jsonschema.ValidationError:
         return False
+    except Exception:  # a schema that the engine reads and this library does not
+        return True
     return True
 
 

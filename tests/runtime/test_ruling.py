@@ -224,3 +224,46 @@ def test_a_models_own_rules_hold_too() -> None:
     assert motet.run(ask.on(model)("q"), store=None).value == "no"
     engine: Any = model.engine
     assert engine.requests[0].partner == ()
+
+
+def test_a_program_that_answers_as_a_model_is_asked_for_no_scores_and_no_rules() -> None:
+    @motet.program
+    def answering(question: str) -> Any:
+        return ask.on(ruled())(question)
+
+    model = answering.as_model()
+    for bound in (ask.on(model).scores(["a", "b"]), ask.on(model, decoding=cfg())):
+        with pytest.raises(CapabilityError, match="program that answers as a model"):
+            motet.run(bound("q"), store=None)
+
+
+@pytest.mark.parametrize("setting", [{"top_p": 0.9}, {"top_k": 4}, {"min_p": 0.1}])
+def test_weights_take_no_filter(setting: dict[str, Any]) -> None:
+    [name] = setting
+    with pytest.raises(ConfigError, match=f"{name} is"):
+        motet.run(ask.on(ruled(), decoding=weighted(trie(["a"])), **setting)("q"), store=None)
+
+
+def test_plan_does_not_refuse_what_an_engine_that_was_not_asked_may_do() -> None:
+    engine = Learning(lambda _: "text")
+    assert motet.plan(ask.on(engine, decoding=cfg())("q")).problems == ()
+    assert motet.plan(ask.on("vllm:smollm2", decoding=cfg())("q")).problems == ()
+
+
+def test_a_pairing_counts_as_checked_only_once_it_was() -> None:
+    engine = Learning(lambda _: "text", decoding_rules={})
+    engine.is_down = True
+
+    @motet.program
+    async def many() -> list[str]:
+        bound = ask.on(engine, decoding=cfg())
+        found = [bound(str(i)) for i in range(3)]
+        return [str(o.error) for o in await motet.settled(found)]
+
+    errors = motet.run(many(), store=None).value
+    assert all("down" in each for each in errors)
+    assert engine.requests == []
+
+
+def test_a_text_too_deep_to_read_breaks_its_schema() -> None:
+    assert not matches("[" * 100_000, Constraint("json_schema", {"type": "array"}))

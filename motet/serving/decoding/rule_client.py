@@ -129,6 +129,16 @@ async def _take_apart(tokens: TokenEngine, request: Request) -> _Job:
     prompt_ids = await tokens.encode(request.prompt)
     if is_weighted and stops:
         raise ConfigError(f"stop is {stops}; a weighted completion ends by its rule alone")
+    is_paired = any(isinstance(rule, PairedRule) for rule in sampling.decoding)
+    if (mixing or masks) and not tokens.runner and not is_paired:
+        raise ConfigError(
+            f"decoding is {' & '.join(r.identity for r in sampling.decoding)}; the server has not "
+            "motet's processor, which carries it out"
+        )
+    if sampling.logprobs is not None and (is_paired or is_weighted):
+        raise ConfigError(
+            f"logprobs is {sampling.logprobs}; vLLM reports none of rules that choose the token"
+        )
     partner_ids = None
     if any(isinstance(rule, PairedRule) for rule in sampling.decoding):
         if request.partner is None:
@@ -394,6 +404,9 @@ def _ending(
         return "stop"
     if len(progress.token_ids) >= job.sampling.max_tokens:
         return "length"
+    has_ended = main.finish_reason == partner.finish_reason == "stop"
+    if has_ended and agreed == main.token_ids == partner.token_ids:
+        return "stop"  # neither ended by the sync token
     is_full = main.finish_reason == partner.finish_reason == "length"
     return "length" if is_full and agreed == main.token_ids == partner.token_ids else None
 
@@ -445,7 +458,7 @@ class _Speaker:
 
     def say(self, text: str) -> None:
         """Report what is left of the whole text."""
-        if self._told is not None and len(text) > len(self._said):
+        if self._told is not None and text.startswith(self._said) and text != self._said:
             self._told(text[len(self._said) :])
             self._said = text
 

@@ -100,6 +100,8 @@ class OpenAIEngine:
         self._has_tokenize: bool | None = None
         self._facts: ServerFacts | None = None
         self._specials: dict[str, Specials] = {}
+        self._is_stale = False
+        """Whether the server was away since it was asked what it is."""
         self._tokens: dict[str, HttpTokens] = {}
 
     def __repr__(self) -> str:
@@ -149,10 +151,12 @@ class OpenAIEngine:
         Raises:
             EngineError: It is down, or cannot be asked now.
         """
-        if self._facts is None:
+        if self._facts is None or self._is_stale:
             async with (await self._connection.open()).prepare_lock:
-                if self._facts is None:
+                if self._facts is None or self._is_stale:
                     facts = await detect(self._connection)
+                    self._is_stale = False
+                    self._tokens.clear()
                     limits = facts.models
                     name = self._model or (next(iter(limits)) if len(limits) == 1 else "")
                     self._context_tokens = limits.get(name, self._context_tokens)
@@ -173,6 +177,9 @@ class OpenAIEngine:
             if request.candidates or request.sampling.decoding:
                 return await self._complete_tokens(request, model, on_delta)
             return await self._complete(request, model, on_delta)
+        except EngineUnavailableError:
+            self._is_stale = True  # another server may answer there when it is back
+            raise
         except ModelNotFoundError as error:
             raise await self._naming_models(error) from error
         except PromptTooLongError as error:

@@ -215,7 +215,12 @@ class VllmEngine:
             )
 
     def _adapter(self, model: str | None, live: Live) -> Any:
-        return None if model is None else live.adapters.get(model)
+        if model in (None, self.url, self._options.model):
+            return None
+        found = live.adapters.get(model)
+        if found is None:
+            raise ModelNotFoundError(f"model is {model!r}; its adapter is no longer loaded")
+        return found
 
     async def _complete(self, live: Live, request: Request, on_delta: OnDelta | None) -> Reply:
         sampling, n = request.sampling, request.n

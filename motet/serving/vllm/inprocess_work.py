@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from motet.errors import EngineUnavailableError, PromptTooLongError
 from motet.serving.decoding.candidates import Ask
+from motet.serving.decoding.together import together
 from motet.serving.vllm.replies import Collected, cached_tokens, logprob_by_id, mapped_error
 
 if TYPE_CHECKING:
@@ -104,10 +104,7 @@ async def ask_all(live: Live, job: Job, asks: Sequence[Ask]) -> tuple[list[dict[
     num_cached = 0
     parts = [asks[:1], asks[1:]]
     for part in parts:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_ask(live, job, ask)) for ask in part]
-        for task in tasks:
-            answer, cached = task.result()
+        for answer, cached in await together(*[_ask(live, job, ask) for ask in part]):
             found.append(answer)
             num_cached += cached
     return found, num_cached

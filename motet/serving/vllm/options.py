@@ -43,6 +43,7 @@ _NO_PART_OF_URL: Final = frozenset(
         "enable_prefix_caching",
         "enforce_eager",
         "gpu_memory_utilization",
+        "hf_token",
         "kv_cache_memory_bytes",
         "max_num_batched_tokens",
         "max_num_seqs",

@@ -231,11 +231,12 @@ def _weighed_line(logits: Any, p: Present) -> Any:
     _advance(p)
     raw = logits[p.index].clone()
     raw[orders.sync] = -torch.inf
+    # The weight is of what the other rules leave, so that they do not bias it.
+    _apply_masks(row, raw)
     masked = raw.clone()
     assert row.weighed is not None and orders.choosing is not None
     row.weighed.mask(masked)
     weight = log_weight(raw, masked, orders.choosing.temperature)
-    _apply_masks(row, masked)
     if not _has_choice(masked):
         raise ValueError("the rules leave no token to choose")
     row.weights.append(weight)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motet.decoding import cfg, choice, regex, stops_at, stops_before
+from motet.decoding import (
+    cfg,
+    choice,
+    length,
+    regex,
+    stops_at,
+    stops_before,
+    trie,
+    weighted,
+)
 from motet.engine import FinishReason, Request, Sampling, Usage
 from motet.errors import ConfigError, EngineUnavailableError
 from motet.serving.decoding import rule_client
@@ -235,3 +244,22 @@ def test_stop_rules_need_no_processor() -> None:
     assert found.text == "a!"
     assert asked[0].wire == ""
     assert asked[0].sampling.stop == ("!", "?")
+
+
+class Stock(UnreliableEngine):
+    """A server without motet's processor."""
+
+    runner = ""
+
+
+@pytest.mark.parametrize("rule", [trie(["ab"]), length(max_tokens=3), weighted(trie(["ab"]))])
+def test_a_rule_that_nothing_would_carry_out_is_refused(rule: Any) -> None:
+    engine = Stock(1)
+    with pytest.raises(ConfigError, match="motet's processor"):
+        answer(engine, 4, decoding=rule)
+    assert engine.num_requests == 0
+
+
+def test_logprobs_of_a_mixture_are_refused() -> None:
+    with pytest.raises(ConfigError, match="logprobs is 2"):
+        answer(UnreliableEngine(1), 4, logprobs=2)
