@@ -14,7 +14,6 @@ import motet
 from motet import Completion, Message, Model, prompt
 from motet.decoding import (
     adacad,
-    cad,
     cfg,
     choice,
     grammar,
@@ -73,8 +72,6 @@ def token_ids(server: Any, requests: list[Request], others: list[Request]) -> li
     ("rule", "strength"),
     [
         (cfg(1.5), 1.5),
-        (cfg(2.0), 2.0),
-        (cad(0.5, negative="x"), 0.5),
         (adacad(floor=0.0, negative="x"), 0.0),
     ],
     ids=lambda value: value.identity if hasattr(value, "identity") else "",
