@@ -136,7 +136,7 @@ def test_a_pair_equals_a_loop_over_two_caches(
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("rule", "mix"), RULES, ids=_name)
+@pytest.mark.parametrize(("rule", "mix"), [RULES[1], RULES[4]], ids=_name)
 def test_a_pair_on_smollm2_equals_a_loop_over_two_caches(
     smollm2: LocalEngine, smollm2_reference: Reference, rule: PairedRule, mix: Mix
 ) -> None:

@@ -209,12 +209,14 @@ def test_a_constraint_holds_on_hundreds_of_wild_samples(vllm_server: Any, name: 
     bound = complete.on(
         Model(f"{vllm_server.url}/v1"), temperature=1.5, max_tokens=64, decoding=rule
     )
-    asked = [bound.samples(20)(f"Number {i}: say something.") for i in range(SAMPLES // 20)]
+    # Rules that choose the token themselves take a request and more for each sample.
+    samples = SAMPLES // 5 if name in ("weighted", "guided") else SAMPLES
+    asked = [bound.samples(20)(f"Number {i}: say something.") for i in range(samples // 20)]
     rows: Any = motet.run(motet.settled(asked), store=None).value
     found = [completion for row in rows for completion in row.value]
     # A grammar that ran into max_tokens is cut off, and is no whole text.
     whole = [c for c in found if c.finish_reason == "stop"]
-    assert len(whole) >= SAMPLES * 0.9
+    assert len(whole) >= samples * 0.9
     assert all(is_kept(c) for c in whole)
 
 
