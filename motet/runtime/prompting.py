@@ -90,11 +90,14 @@ def check_prompt(
     if engine is None:
         return
     sampling = prompt.binding.resolved(model)
-    needed = required_capabilities(
+    _refuse_missing(ref, _needed(prompt, sampling), engine)
+    check_rules(ref, sampling, engine)
+
+
+def _needed(prompt: Prompt[Any], sampling: Sampling) -> set[Capability]:
+    return required_capabilities(
         sampling, is_continued=prompt.is_continued, is_scored=bool(prompt.binding.candidates)
     )
-    _refuse_missing(ref, needed, engine)
-    check_rules(ref, sampling, engine)
 
 
 async def learn(ref: Ref[Any], model: Model, engine: Engine) -> None:
@@ -108,10 +111,7 @@ async def learn(ref: Ref[Any], model: Model, engine: Engine) -> None:
     if not isinstance(engine, LearningEngine):
         return
     sampling = prompt.binding.resolved(model)
-    needed = required_capabilities(
-        sampling, is_continued=prompt.is_continued, is_scored=bool(prompt.binding.candidates)
-    )
-    if sampling.decoding or needed - engine.capabilities:
+    if sampling.decoding or _needed(prompt, sampling) - engine.capabilities:
         await engine.prepare()
 
 

@@ -140,7 +140,7 @@ async def _take_apart(tokens: TokenEngine, request: Request) -> _Job:
             f"logprobs is {sampling.logprobs}; vLLM reports none of rules that choose the token"
         )
     partner_ids = None
-    if any(isinstance(rule, PairedRule) for rule in sampling.decoding):
+    if is_paired:
         if request.partner is None:
             raise ConfigError("a paired rule needs Request.partner, the other prompt")
         partner_ids = await tokens.encode(request.partner) if request.partner else prompt_ids[-1:]
@@ -361,7 +361,7 @@ async def _round(
             name=f"-{role}-{progress.rounds}",
         )
 
-    heard = speaker.round(base)
+    heard = speaker.round()
     # Stop texts end the main request only; its partner then ends by the sync token.
     main, partner = await together(
         tokens.generate(
@@ -445,8 +445,8 @@ class _Speaker:
         """Text of the rounds before."""
         self._held = max((len(stop) for stop in job.sampling.stop), default=1) - 1
 
-    def round(self, base: int) -> _Heard | None:
-        """Listen to a round that starts with `base` certain tokens."""
+    def round(self) -> _Heard | None:
+        """Listen to the next round, where somebody is told."""
         return None if self._told is None else _Heard(self)
 
     def hear(self, text: str) -> None:
@@ -472,7 +472,6 @@ class _Heard:
         """Number of tokens by then, and the text that they added."""
         self._main_ids: list[int] = []
         self._partner_ids: list[int] = []
-        self._before = speaker._certain
         self._text = speaker._certain
 
     def on_main(self, ids: tuple[int, ...], text: str) -> None:
