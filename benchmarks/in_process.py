@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rows import Row, report
+
 import motet
 from motet import Model, Ref, program, prompt
 from motet.engine import Request, Sampling
@@ -32,21 +34,6 @@ SETTINGS: dict[str, Any] = {
     "max_tokens": MAX_TOKENS,
     "extra": {"ignore_eos": True},
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    value: float
-    bound: float
-
-    @property
-    def is_met(self) -> bool:
-        return self.value <= self.bound
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.is_met else "MISSED"
-        return f"{self.name:<62} {self.value:>10.3f}  at most {self.bound:g}  {verdict}"
 
 
 def chat(tag: str, number: int) -> tuple[Message, ...]:
@@ -178,9 +165,7 @@ async def measure(url: str) -> list[Row]:
 
 def main() -> int:
     rows = asyncio.run(measure(sys.argv[1] if len(sys.argv) > 1 else URL))
-    for row in rows:
-        print(row)
-    return 0 if all(row.is_met for row in rows) else 1
+    return report(rows)
 
 
 if __name__ == "__main__":

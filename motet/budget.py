@@ -104,6 +104,26 @@ class Reservation:
         """Replace the reservation by what was used, which may be more than was foreseen."""
         self._close(Amount(usage.tokens, usage.calls, cost))
 
+    def spend(self, used: Amount) -> None:
+        """Count `used` now; the rest stays reserved."""
+        held = self.amount
+        part = Amount(
+            min(used.tokens, held.tokens), min(used.calls, held.calls), min(used.cost, held.cost)
+        )
+        self.amount = _sum(held, part, -1)
+        account: Account | None = self._account
+        while account is not None:
+            account.reserved = _sum(account.reserved, part, -1)
+            account.spent = _sum(account.spent, used, 1)
+            account = account.outer
+
+    def extend(self, more: Amount) -> bool:
+        """Reserve `more` beside the rest, where it is to be had without waiting."""
+        if not self._ledger.take(self._account, more):
+            return False
+        self.amount = _sum(self.amount, more, 1)
+        return True
+
     def refund(self) -> None:
         self._close(Amount())
 
@@ -153,6 +173,13 @@ class Ledger:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().refund()
             raise
+
+    def take(self, account: Account, need: Amount) -> bool:
+        """Reserve `need` where nobody need be waited for; say whether it was."""
+        try:
+            return self._try(account, need) is not None
+        except BudgetExhaustedError:
+            return False
 
     def _try(self, account: Account, need: Amount) -> Reservation | None:
         around: Account | None = account

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from motet.engine import Constraint, DecodingRule
+from motet.engine import Constraint, DecodingRule, Sampling
 from motet.errors import ConfigError
 from motet.types import JSON, Chat, Message
 
 Divergence: TypeAlias = Literal["jsd", "reference"]
 Texts: TypeAlias = Sequence[str | Sequence[int]]
+_NEUTRAL = (("presence_penalty", 0.0), ("frequency_penalty", 0.0), ("repetition_penalty", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,27 @@ class Weighted(Rule):
 
     def parameters(self) -> dict[str, JSON]:
         return {"rule": self.rule.kind, **self.rule.parameters()}
+
+
+def choosing_problem(sampling: Sampling) -> str | None:
+    """Say what of `sampling` cannot hold where a rule chooses the token outside vLLM's sampler.
+
+    Paired and weighted rules do so. The local engine has no such bound.
+    """
+    choosing = [rule for rule in sampling.decoding if isinstance(rule, (PairedRule, Weighted))]
+    if not choosing:
+        return None
+    kind = choosing[0].kind
+    for name, neutral in _NEUTRAL:
+        value = getattr(sampling, name)
+        if value is not None and value != neutral:
+            return f"{name} is {value}; a {kind} rule chooses the token itself on vLLM, without it"
+    if sampling.logprobs is not None:
+        return f"logprobs is {sampling.logprobs}; vLLM reports none of what a {kind} rule chooses"
+    for name in sampling.extra:
+        if name in Sampling.__slots__:
+            return f"extra has {name!r}, which a {kind} rule would pass over; set {name} by itself"
+    return None
 
 
 def cfg(

@@ -152,6 +152,22 @@ class Constraint:
     """A JSON schema as a dict, a tuple of texts, a regular expression, or a Lark grammar."""
 
 
+class Meter(Protocol):
+    """Holds what answering a call uses within what is reserved for it."""
+
+    def take(self, most: Usage) -> None:
+        """Set `most` aside for a request that is about to be sent.
+
+        Raises:
+            BudgetExhaustedError: It goes beyond what is reserved, and no more is to be had now.
+        """
+        ...
+
+    def settle(self, most: Usage, used: Usage) -> None:
+        """Count what the request used, and give back the rest of what `take` set aside."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request: a prompt, and n completions of it."""
@@ -174,6 +190,9 @@ class Request:
     `Capability.SCORE`; sampling does not matter."""
     cache_salt: str | None = None
     """Requests of different salts share no prefix cache, where the engine can part them."""
+    meter: Meter | None = field(default=None, compare=False, repr=False)
+    """Asked before each request that an engine makes of this one, where it makes several; its
+    `BudgetExhaustedError` ends the call. None where no budget asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +318,28 @@ class RuleEngine(Protocol):
     @property
     def decoding_rules(self) -> Mapping[str, str]:
         """Kinds of rules that it carries out, each with how, such as `processor, V1 runner`."""
+        ...
+
+
+@runtime_checkable
+class SelectiveEngine(Protocol):
+    """An engine on which not all settings go with all of its rules."""
+
+    def rule_problem(self, sampling: Sampling) -> str | None:
+        """Say which of these settings cannot hold beside the rules among them; None if all can."""
+        ...
+
+
+@runtime_checkable
+class MeteredEngine(Protocol):
+    """An engine that answers some requests by several of its own."""
+
+    async def most_usage(self, request: Request) -> Usage | None:
+        """Return the most that answering `request` uses, as far as can be told before.
+
+        None is a request for each completion, and for each side of a pair. What may take more for
+        reasons that show only later asks `Request.meter` for it.
+        """
         ...
 
 

@@ -18,7 +18,8 @@ from motet.operations import Program
 from motet.prompts import Prompt, model_of
 from motet.refs import BRANCH, UNEXPANDED, Branch, Ref, substitute
 from motet.runtime.engines import find_factory
-from motet.runtime.prompting import ask_program, check_prompt, cost_of, learn
+from motet.runtime.metering import cost_of
+from motet.runtime.prompting import ask_program, check_prompt, learn
 from motet.types import Message
 
 _CHARACTERS_PER_TOKEN = 4

@@ -19,27 +19,32 @@ from motet.engine import (
     Sampling,
     Usage,
 )
-from motet.errors import CapabilityError, ConfigError, EngineError, MotetError, UnboundModelError
+from motet.errors import (
+    BudgetExhaustedError,
+    CapabilityError,
+    ConfigError,
+    EngineError,
+    MotetError,
+    UnboundModelError,
+)
 from motet.events import EngineCalled, EngineRetried, TextStreamed
 from motet.operations import required_capabilities
 from motet.outputs import dump_value, element_type, fits
 from motet.prompts import Prompt, load_reply, model_of
 from motet.refs import BRANCH, SCOPE, Branch, Ref
+from motet.runtime.metering import CallMeter, cost_of, most_needed
 from motet.runtime.ruling import check_rules, partner_of, verified
 from motet.types import Chat, Message, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from motet.budget import Account
     from motet.calls import Call
     from motet.dispatch import Dispatcher
     from motet.model import Model
     from motet.runtime.executor import Executor
 
 DEFAULT_SAMPLING = Sampling()
-_RULE_TOKENS = 8
-"""Tokens that carrying out a rule may add to a completion."""
 NOTHING = Usage()
 
 
@@ -178,31 +183,6 @@ def _shown_message(message: Any) -> Any:
     return [message.role, message.content, calls, message.tool_call_id]
 
 
-def most_tokens(prompt: Chat | str | tuple[int, ...]) -> int:
-    """A number of tokens that a prompt cannot exceed: no token is shorter than a byte."""
-    if isinstance(prompt, str):
-        return len(prompt.encode("utf-8", "surrogatepass")) + 16
-    total = 16
-    for part in prompt:
-        if isinstance(part, int):
-            total += 1
-        else:
-            total += len(part.content.encode("utf-8", "surrogatepass")) + 16
-            total += sum(len(c.arguments) + len(c.name) + 16 for c in part.tool_calls)
-    return total
-
-
-def cost_of(model: Model, usage: Usage) -> float:
-    """What `usage` costs at the model's price; 0 without one."""
-    price = model.price
-    if price is None:
-        return 0.0
-    cached = price.prompt if price.cached_prompt is None else price.cached_prompt
-    fresh = usage.prompt_tokens - usage.cached_tokens
-    total = fresh * price.prompt + usage.cached_tokens * cached
-    return (total + usage.completion_tokens * price.completion) / 1e6
-
-
 async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> Answer:
     """Ask the model that `call` is bound to; `values` are those of its arguments."""
     ref = call.ref
@@ -272,61 +252,63 @@ async def _ask_engine(
     key: tuple[str, bytes] | None,
 ) -> Answer:
     account = run.accounts.of(call.ref.scope)
-    need = await _need(account, model, dispatcher.engine, request)
-    reservation = await run.ledger.reserve(account, need)
-    is_ruled = bool(request.sampling.decoding)
+    need = await most_needed(account, model, dispatcher.engine, request)
+    lost = NOTHING
+    while True:
+        reservation = await run.ledger.reserve(account, need)
+        meter = None
+        if need.tokens and request.sampling.decoding:
+            meter = CallMeter(model, reservation)
+            request = replace(request, meter=meter)
+        try:
+            reply = await _send(run, call, model, dispatcher, request)
+            break
+        except BaseException as exc:
+            reservation.refund()
+            if meter is None:
+                raise
+            run.usage += meter.used
+            run.cost += cost_of(model, meter.used)
+            if meter.lacking is None or not isinstance(exc, BudgetExhaustedError):
+                raise
+            # It begins anew once there is room for what was lacking too.
+            lost += meter.used
+            need = Amount(need.tokens + meter.lacking.tokens, 1, need.cost + meter.lacking.cost)
+    used = reply.usage
+    if meter is not None and meter.used.tokens:
+        used = meter.used
+        reservation.settle(Usage(calls=1), 0.0)
+    else:
+        reservation.settle(replace(used, calls=1), cost_of(model, used))
+    run.usage += replace(used, calls=1)
+    run.cost += cost_of(model, used)
+    if request.sampling.decoding:
+        reply = verified(reply, request.sampling)
+    paid = replace(lost + used, calls=1)
+    return Answer(
+        reply=reply,
+        source="engine",
+        model=model.label,
+        usage=paid,
+        cost=cost_of(model, paid),
+        request=key,
+    )
+
+
+async def _send(
+    run: Executor, call: Call, model: Model, dispatcher: Dispatcher, request: Request
+) -> Reply:
+    on_attempt, on_retry, on_delta = _callbacks(run, call, model)
     try:
-        on_attempt, on_retry, on_delta = _callbacks(run, call, model)
-        reply = await dispatcher.complete(
+        return await dispatcher.complete(
             request,
             height=call.height,
             on_delta=on_delta,
             on_attempt=on_attempt,
             on_retry=on_retry,
         )
-    except BaseException:
-        reservation.refund()
-        raise
     finally:
         run.in_flight.discard(call)
-    usage = replace(reply.usage, calls=1)
-    cost = cost_of(model, usage)
-    reservation.settle(usage, cost)
-    run.usage += usage
-    run.cost += cost
-    if is_ruled:
-        reply = verified(reply, request.sampling)
-    return Answer(
-        reply=reply, source="engine", model=model.label, usage=usage, cost=cost, request=key
-    )
-
-
-async def _need(account: Account, model: Model, engine: Engine, request: Request) -> Amount:
-    """What the request may use at most; tokens are counted only where a limit asks."""
-    around: Account | None = account
-    while around is not None:
-        if around.limits.max_tokens is not None or around.limits.max_cost is not None:
-            break
-        around = around.outer
-    else:
-        return Amount(calls=1)
-    counted = await engine.count_tokens(request.prompt)
-    prompt_tokens = most_tokens(request.prompt) if counted is None else counted
-    completion_tokens = request.n * request.sampling.max_tokens
-    if request.sampling.decoding:
-        # Engines may answer each completion by a request of its own, and add a few tokens.
-        prompt_tokens *= request.n
-        completion_tokens += request.n * _RULE_TOKENS
-    if request.partner is not None:
-        # An empty partner is one token; both prompts are computed for each completion.
-        partner_tokens = most_tokens(request.partner) if request.partner else 1
-        prompt_tokens += request.n * partner_tokens
-        completion_tokens *= 2
-    if request.candidates:
-        completion_tokens = sum(most_tokens(c) for c in request.candidates)
-        prompt_tokens += completion_tokens
-    usage = Usage(prompt_tokens, completion_tokens)
-    return Amount(usage.tokens, 1, cost_of(model, usage))
 
 
 def _callbacks(

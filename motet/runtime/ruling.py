@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from motet.decoding import Constrained, Dola, PairedRule, Rule, Trie, Weighted
-from motet.engine import Completion, LogitsRule, Reply, RuleEngine, Sampling
+from motet.engine import Completion, LogitsRule, Reply, RuleEngine, Sampling, SelectiveEngine
 from motet.errors import CapabilityError, ConfigError, UnboundInputError
 from motet.types import Chat, Message
 
@@ -24,7 +24,7 @@ def check_rules(ref: Ref[Any], sampling: Sampling, engine: Engine | None) -> Non
     """Refuse rules that cannot hold together, or that `engine` does not carry out.
 
     Raises:
-        ConfigError: Two rules exclude each other.
+        ConfigError: Two rules exclude each other, or a rule and a setting.
         UnboundInputError: `without` names no parameter of the prompt.
         CapabilityError: The engine does not carry a rule out.
     """
@@ -72,6 +72,9 @@ def _check_engine(ref: Ref[Any], sampling: Sampling, engine: Engine) -> None:
             raise ConfigError(
                 f"decoding holds {rule!r}, which is no rule of motet.decoding and cannot be called"
             )
+    problem = engine.rule_problem(sampling) if isinstance(engine, SelectiveEngine) else None
+    if problem is not None:
+        raise ConfigError(problem)
 
 
 def _refuse(prompt: Prompt[Any], why: str, rules: list[Any]) -> None:

@@ -54,6 +54,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in _PAGES if _blocks(p, "sh")], ids=_name)
 def test_shell_blocks_run(page: Path, tmp_path: Path) -> None:
     """Each `motet` command of a page exits with 0; each `make` target exists."""

@@ -4,14 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import motet
-from motet import Completion, Message, Model, Price, Ref, Sampling, Usage, program, prompt, step
+from motet import Completion, Message, Ref, Sampling, program, prompt, step
 from motet.engine import Constraint, Request
-from motet.runtime.prompting import chat_text, cost_of, derive_seed, encode_request, most_tokens
+from motet.runtime.prompting import chat_text, derive_seed, encode_request
 from motet.testing import ScriptedEngine
 from motet.types import ToolCall
 
@@ -107,34 +105,6 @@ def test_what_decides_nothing_is_not_in_the_key() -> None:
 
     assert encode_request("url", first) == encode_request("url", second)
     assert json.loads(encode_request("url", first))["model"] == "m"
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.text(st.characters(exclude_categories=()), max_size=50))
-def test_a_prompt_never_has_more_tokens_than_the_bound(text: str) -> None:
-    """No token is shorter than a byte; roles cost something too."""
-    size = len(text.encode("utf-8", "surrogatepass"))
-
-    assert most_tokens(text) >= size
-    assert most_tokens((Message.user(text), Message.system(text))) >= 2 * size + 2
-    assert most_tokens((1, 2, 3)) >= 3
-
-
-@pytest.mark.parametrize(
-    ("price", "expected"),
-    [
-        (None, 0.0),
-        (Price(prompt=0, completion=0), 0.0),
-        (Price(prompt=1, completion=2), (100 * 1 + 10 * 2) / 1e6),
-        (Price(prompt=1, completion=2, cached_prompt=0), (40 * 1 + 10 * 2) / 1e6),
-        (Price(prompt=1, completion=2, cached_prompt=0.5), (40 + 30 + 20) / 1e6),
-    ],
-)
-def test_cost_by_hand(price: Price | None, expected: float) -> None:
-    """Prompt, cached and completion tokens, per million."""
-    model = Model("local:x", price=price)
-
-    assert cost_of(model, Usage(100, 10, 60, 1)) == pytest.approx(expected)
 
 
 def test_a_chat_as_one_text() -> None:

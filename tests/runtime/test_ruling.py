@@ -13,6 +13,7 @@ from motet.decoding import (
     cad,
     cfg,
     choice,
+    choosing_problem,
     dola,
     json_schema,
     length,
@@ -244,10 +245,62 @@ def test_weights_take_no_filter(setting: dict[str, Any]) -> None:
         motet.run(ask.on(ruled(), decoding=weighted(trie(["a"])), **setting)("q"), store=None)
 
 
+class Choosing(ScriptedEngine):
+    """Refuses what vLLM does."""
+
+    def rule_problem(self, sampling: motet.Sampling) -> str | None:
+        return choosing_problem(sampling)
+
+
+PENALTIES = [("presence_penalty", 0.5), ("frequency_penalty", -0.1), ("repetition_penalty", 1.1)]
+
+
+@pytest.mark.parametrize("rule", [cfg(), weighted(trie(["text"]))])
+@pytest.mark.parametrize(("name", "value"), PENALTIES)
+def test_a_penalty_beside_a_rule_that_chooses_is_refused_by_plan(
+    rule: Any, name: str, value: float
+) -> None:
+    engine = Choosing(lambda _: "text", decoding_rules=ALL)
+    ref = ask.on(engine, decoding=rule, **{name: value})("q")
+
+    [problem] = motet.plan(ref).problems
+    assert isinstance(problem, ConfigError)
+    assert f"{name} is {value}" in str(problem)
+    with pytest.raises(ConfigError, match=f"{name} is"):
+        motet.run(ref, store=None)
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "rule", "setting"),
+    [
+        (Choosing, cfg(), {"presence_penalty": 0.0, "repetition_penalty": 1.0}),
+        (Choosing, length(max_tokens=4), {"presence_penalty": 0.5}),
+        (ScriptedEngine, cfg(), {"presence_penalty": 0.5}),
+    ],
+)
+def test_neutral_penalties_other_rules_and_other_engines_are_not_refused(
+    engine: Any, rule: Any, setting: Any
+) -> None:
+    made = engine(lambda _: "text", decoding_rules=ALL)
+    assert motet.plan(ask.on(made, decoding=rule, **setting)("q")).problems == ()
+
+
+def test_engines_over_vllm_are_among_those_that_refuse() -> None:
+    from motet.serving import openai
+
+    engine = openai.connect("http://127.0.0.1:1/v1")
+    asked = motet.Sampling(presence_penalty=0.5, decoding=(cfg(),))
+
+    assert isinstance(engine, motet.engine.SelectiveEngine)
+    assert "presence_penalty is 0.5" in (engine.rule_problem(asked) or "")
+
+
 def test_plan_does_not_refuse_what_an_engine_that_was_not_asked_may_do() -> None:
     engine = Learning(lambda _: "text")
     assert motet.plan(ask.on(engine, decoding=cfg())("q")).problems == ()
-    assert motet.plan(ask.on("vllm:smollm2", decoding=cfg())("q")).problems == ()
+    unasked = motet.plan(ask.on("vllm:smollm2", decoding=cfg())("q"))
+    assert not [each for each in unasked.problems if isinstance(each, CapabilityError)]
 
 
 def test_a_pairing_counts_as_checked_only_once_it_was() -> None:

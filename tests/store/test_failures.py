@@ -227,7 +227,7 @@ def test_a_disk_without_space_is_told_and_survived(tmp_path: Path) -> None:
 
 
 def test_a_full_database_is_told_and_survived(tmp_path: Path) -> None:
-    """SQLite's own word for a full disk fails the batch whole; the store goes on after."""
+    """SQLite's own word for a full disk fails a batch whole; the store goes on after."""
 
     async def work() -> None:
         with Store.open(tmp_path / "runs.db") as store:
@@ -238,10 +238,15 @@ def test_a_full_database_is_told_and_survived(tmp_path: Path) -> None:
 
             await store._read(lambda connection: limit(60))
             outcomes = await append_many(store, 500)
-            assert all("disk is full; free disk space" in str(outcome) for outcome in outcomes)
-            assert await store.load_calls("r1") == []
+            told = [str(outcome) for outcome in outcomes if outcome is not None]
+            assert told
+            assert all("disk is full; free disk space" in each for each in told)
+            kept = {call.call_id for call in await store.load_calls("r1")}
+            serials = [i for i, outcome in enumerate(outcomes) if outcome is None]
+            assert kept == {make_call(i)[0].call_id for i in serials}
             await store._read(lambda connection: limit(1_000_000))
-            assert set(await append_many(store, 500)) == {None}
+            await store.save_run(make_run("r2"))
+            assert set(await append_many(store, 500, run_id="r2")) == {None}
 
     asyncio.run(work())
 

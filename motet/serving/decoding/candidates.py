@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from motet.engine import Completion, TokenLogprob
+from motet.engine import Completion, TokenLogprob, Usage
 from motet.errors import ConfigError, GarbledReplyError
 
 Ids: TypeAlias = tuple[int, ...]
@@ -51,6 +51,11 @@ def plan(
         for before, wanted in sorted(places.items(), key=lambda place: len(place[0]))
         for part in _parts(tuple(wanted), most_wanted)
     ]
+
+
+def usage_of(asks: Sequence[Ask]) -> Usage:
+    """Return what asking takes: each request counts its whole prefix, and generates a token."""
+    return Usage(sum(len(ask.prefix_ids) for ask in asks), len(asks))
 
 
 def assemble(

@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from motet.engine import Constraint
+from motet.errors import RequestRejectedError
 
 if TYPE_CHECKING:
     from motet.serving.local.constraint import Grammar, GrammarCompiler, Matcher
+
+
+_NAMED_TOKEN = re.compile(r"<[^<>\s]+>")
+"""Where a Lark grammar names tokens of the model."""
+
+
+def constraint_problem(rule: Mapping[str, Any]) -> str:
+    """Say why a constraint of these parameters cannot hold with any model, or return ''.
+
+    It is compiled over the 256 bytes, of which every vocabulary's texts are made. A grammar that
+    names the model's own tokens is taken to be sound. Asking again is free.
+    """
+    if rule["kind"] == "grammar" and _NAMED_TOKEN.search(rule["value"]):
+        return ""
+    return _problem_over_bytes(rule["kind"], json.dumps(rule["value"]))
+
+
+@lru_cache(maxsize=256)
+def _problem_over_bytes(kind: str, written: str) -> str:
+    try:
+        _byte_compiler().compile(_constraint(kind, written))
+    except ImportError:
+        return ""
+    except RequestRejectedError as exc:
+        return str(exc)
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _byte_compiler() -> GrammarCompiler:
+    from llguidance import LLTokenizer
+
+    from motet.serving.local.constraint import GrammarCompiler
+
+    vocabulary = LLTokenizer("byte")
+    return GrammarCompiler(None, vocabulary.vocab_size, frozenset(), vocabulary=vocabulary)
+
+
+def _constraint(kind: Any, written: str) -> Constraint:
+    value = json.loads(written)
+    return Constraint(kind, tuple(value) if kind == "choice" else value)
 
 
 class GrammarMask:
@@ -62,5 +105,4 @@ class ConstraintCompiler:
             from motet.serving.local.constraint import GrammarCompiler
 
             self._compiler = GrammarCompiler(self._tokenizer(), self._vocab_size, self._eos_ids)
-        value = json.loads(written)
-        return self._compiler.compile(Constraint(kind, tuple(value) if kind == "choice" else value))
+        return self._compiler.compile(_constraint(kind, written))

@@ -65,10 +65,23 @@ def adacad(main: Any, partner: Any, floor: float | Any = 0.0) -> Any:
 
 
 def jensen_shannon(main: Any, partner: Any) -> Any:
-    """Return the Jensen-Shannon divergence of each row, float32 `[...]`, in nats, 0 to ln 2."""
+    """Return the Jensen-Shannon divergence of each row, float32 `[...]`, in nats, 0 to ln 2.
+
+    Args:
+        main: float `[..., V]`.
+        partner: float `[..., V]`; leading dimensions broadcast.
+    """
+    main, partner = torch.broadcast_tensors(main, partner)
     if main.dim() > 1 and main.device.type == "cpu":
         # One row at a time stays in the cache, which is several times as fast.
-        return torch.stack([jensen_shannon(*rows) for rows in zip(main, partner, strict=True)])
+        leading, num_tokens = main.shape[:-1], main.shape[-1]
+        lines = zip(main.reshape(-1, num_tokens), partner.reshape(-1, num_tokens), strict=True)
+        found = [_jensen_shannon(*rows) for rows in lines]
+        return torch.stack(found).reshape(leading) if found else main.new_zeros(leading).float()
+    return _jensen_shannon(main, partner)
+
+
+def _jensen_shannon(main: Any, partner: Any) -> Any:
     logs = [torch.log_softmax(row.float(), -1) for row in (main, partner)]
     shares = [row.exp() for row in logs]
     middle = (shares[0] + shares[1]).div_(2).log_()

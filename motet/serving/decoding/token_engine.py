@@ -19,7 +19,7 @@ class TokenRequest:
 
     prompt_ids: tuple[int, ...]
     sampling: Sampling
-    """`decoding` is empty; `max_tokens` holds; `extra` goes to the engine as it is."""
+    """`decoding` is empty; `max_tokens` holds; `extra` may not name a field that motet writes."""
     model: str | None = None
     constraint: Constraint | None = None
     wire: str = ""
@@ -62,7 +62,12 @@ class TokenEngine(Protocol):
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """Ids of special tokens, as far as they are known; ends of turn may be among them."""
+        """Ids of which no text is made, as far as they are known; ends of turn may be among them."""
+        ...
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Most tokens of prompt and completion together; None where unknown."""
         ...
 
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
@@ -73,8 +78,8 @@ class TokenEngine(Protocol):
         """Return the ids of `text` by itself, without special tokens."""
         ...
 
-    async def decode(self, token_ids: tuple[int, ...]) -> str:
-        """Return the text of ids, without special tokens."""
+    async def decode(self, token_ids: tuple[int, ...], after: tuple[int, ...] = ()) -> str:
+        """Return the text of ids, without special tokens: what they add behind the ids `after`."""
         ...
 
     async def generate(

@@ -70,12 +70,15 @@ class Matcher:
 class GrammarCompiler:
     """Compiles constraints for one tokenizer; safe from several threads."""
 
-    def __init__(self, tokenizer: Any, vocab_size: int, eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self, tokenizer: Any, vocab_size: int, eos_ids: frozenset[int], *, vocabulary: Any = None
+    ) -> None:
+        """Take a tokenizer of transformers, or llguidance's own form of one as `vocabulary`."""
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
         self._eos_ids = sorted(eos_ids)
         self._lock = threading.Lock()
-        self._vocabulary: Any = None
+        self._vocabulary = vocabulary
 
     def compile(self, constraint: Constraint) -> Grammar:
         """Compile `constraint`, or say why it is none.

@@ -76,15 +76,24 @@ def write_request(
     if is_streamed:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    for name, extra in sampling.extra.items():
-        if name in body or name in _OWN_FIELDS:
-            raise ConfigError(f"sampling.extra holds {name!r}, a field that motet sets itself")
-        body[name] = extra
+    add_extra(body, sampling.extra)
     if facts is not None:
         known = facts.chat_fields if path is CHAT_PATH else facts.text_fields
         check_extra(sampling.extra, known, facts.version)
         body = _server_fields(request.cache_salt, model, facts) | body
     return path, encode(body)
+
+
+def add_extra(body: dict[str, Any], extra: Mapping[str, JSON]) -> None:
+    """Put `extra` into `body`.
+
+    Raises:
+        ConfigError: It names a field that is there already, or is motet's own.
+    """
+    for name, value in extra.items():
+        if name in body or name in _OWN_FIELDS:
+            raise ConfigError(f"sampling.extra holds {name!r}, a field that motet sets itself")
+        body[name] = value
 
 
 def check_extra(extra: Mapping[str, JSON], known: frozenset[str] | None, version: str) -> None:

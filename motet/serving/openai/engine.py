@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from motet.decoding import choosing_problem
 from motet.errors import (
     ConfigError,
     EngineError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from motet.engine import Capability, OnDelta, Reply, Request
+    from motet.engine import Capability, OnDelta, Reply, Request, Sampling, Usage
     from motet.types import Chat
 
 
@@ -129,6 +130,10 @@ class OpenAIEngine:
         self._check_processor(self._facts)
         return self._facts.rules
 
+    def rule_problem(self, sampling: Sampling) -> str | None:
+        """Say which of these settings cannot hold beside the rules among them."""
+        return choosing_problem(sampling)
+
     @property
     def server_version(self) -> str | None:
         """vLLM's version; None before `prepare`, and where the server is another one."""
@@ -197,6 +202,25 @@ class OpenAIEngine:
         if self._has_tokenize is False:
             return None
         return await self._count(prompt, self._model or await self._ask_model())
+
+    async def most_usage(self, request: Request) -> Usage | None:
+        """Return the most that `request` uses, where it takes several requests of the server.
+
+        Raises:
+            EngineError: Serving failed.
+            ConfigError: The request asks for what this server cannot carry.
+        """
+        if not request.candidates and request.partner is None:
+            return None
+        tokens = await self.tokens(request.model)
+        if not request.candidates:
+            from motet.serving.decoding.metering import most_usage
+
+            return await most_usage(tokens, request)
+        from motet.serving.openai import scoring
+
+        assert self._facts is not None
+        return await scoring.most_usage(tokens, self._facts, request)
 
     async def tokens(self, model: str | None = None) -> HttpTokens:
         """Return the side of a vLLM server that takes and gives token ids.
@@ -298,8 +322,9 @@ class OpenAIEngine:
 
             return await score(tokens, self._connection, self._facts, request, model)
         from motet.serving.decoding import rule_client
+        from motet.serving.decoding.metering import metered
 
-        reply = await rule_client.complete(tokens, request, on_delta)
+        reply = await rule_client.complete(metered(tokens, request.meter), request, on_delta)
         return reply if reply.model else replace(reply, model=model)
 
     async def _count(self, prompt: Chat | str | tuple[int, ...], model: str) -> int | None:

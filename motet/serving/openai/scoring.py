@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from motet.engine import Reply, Usage
 from motet.errors import GarbledReplyError
-from motet.serving.decoding.candidates import assemble, completions, plan
+from motet.serving.decoding.candidates import assemble, completions, plan, usage_of
 from motet.serving.decoding.together import together
 from motet.serving.openai.bodies import TEXT_PATH, encode
 from motet.serving.openai.replies import read_usage
@@ -45,17 +45,9 @@ async def score(
         ConfigError: The prompt has no tokens.
     """
     texts = request.candidates
-    different = list(dict.fromkeys(texts))
-    prompt_ids, *bare = await _gated(
-        [tokens.encode(request.prompt), *(_ids_of(tokens, each) for each in different)]
-    )
-    ids_of = dict(zip(different, bare, strict=True))
-    candidates = [ids_of[each] for each in texts]
-
-    # On the V1 runner, naming tokens spoils the alternatives of every other request in the same
-    # step (vLLM 0.32), whoever sent it; so tokens are named only where the V2 runner is known.
-    is_named = facts.has("logprob_token_ids") and facts.runner == "V2"
-    most = _MOST_NAMED if is_named else 1
+    prompt_ids, candidates = await _encoded(tokens, request)
+    most = _most_wanted(facts)
+    is_named = most > 1
     asks = plan(prompt_ids, candidates, most_wanted=most)
     answers: dict[int, dict[int, float]] = {}
 
@@ -74,8 +66,8 @@ async def score(
     used += await _gated([send(places) for places in groups[1:]])
     named = list(dict.fromkeys(token for ids in candidates for token in ids))
     names = await _gated([tokens.token_text(token) for token in named])
-    given = [each for each in different if not isinstance(each, str)]
-    decoded = await _gated([tokens.decode(ids) for ids in given])
+    given = [each for each in dict.fromkeys(texts) if not isinstance(each, str)]
+    decoded = await _gated([tokens.decode(ids, prompt_ids) for ids in given])
     told = dict(zip(given, decoded, strict=True))
     return Reply(
         completions(
@@ -87,6 +79,38 @@ async def score(
         sum(used, Usage(calls=1)),
         model,
     )
+
+
+async def most_usage(tokens: HttpTokens, facts: ServerFacts, request: Request) -> Usage:
+    """Return what `score` uses for `request`.
+
+    Raises:
+        EngineError: Serving failed.
+        ConfigError: The prompt has no tokens.
+    """
+    prompt_ids, candidates = await _encoded(tokens, request)
+    return usage_of(plan(prompt_ids, candidates, most_wanted=_most_wanted(facts)))
+
+
+def _most_wanted(facts: ServerFacts) -> int:
+    """Most tokens that one request names; 1 where none can be named.
+
+    On the V1 runner, naming tokens spoils the alternatives of every other request in the same
+    step (vLLM 0.32), whoever sent it; so tokens are named only where the V2 runner is known.
+    """
+    return _MOST_NAMED if facts.has("logprob_token_ids") and facts.runner == "V2" else 1
+
+
+async def _encoded(
+    tokens: HttpTokens, request: Request
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Return the ids of the prompt, and of each candidate; each text is encoded once."""
+    different = list(dict.fromkeys(request.candidates))
+    prompt_ids, *bare = await _gated(
+        [tokens.encode(request.prompt), *(_ids_of(tokens, each) for each in different)]
+    )
+    ids_of = dict(zip(different, bare, strict=True))
+    return prompt_ids, [ids_of[each] for each in request.candidates]
 
 
 async def _ids_of(tokens: HttpTokens, candidate: str | tuple[int, ...]) -> tuple[int, ...]:

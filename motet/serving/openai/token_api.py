@@ -14,11 +14,13 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
+from motet.serving.decoding.texts import decode_after
 from motet.serving.decoding.together import together
 from motet.serving.decoding.token_engine import TokenReply
 from motet.serving.openai.bodies import (
     PLAIN_FIELDS,
     TEXT_PATH,
+    add_extra,
     check_extra,
     constraint_fields,
     encode,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 TOKENIZE_PATH = "/tokenize"
 DETOKENIZE_PATH = "/detokenize"
-_ENDS: Final = (
+_KNOWN: Final = (
     "</s>",
     "<|endoftext|>",
     "<|im_end|>",
@@ -46,9 +48,16 @@ _ENDS: Final = (
     "<end_of_turn>",
     "<eos>",
     "<|eom_id|>",
+    "<s>",
+    "<bos>",
+    "<|begin_of_text|>",
+    "<unk>",
+    "<pad>",
 )
-"""Texts that end a turn in some model; those that are one token of this model are tried."""
-_SPECIAL = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
+"""Texts that end a turn in some model, and others that are special; those that are one token of
+this model are tried."""
+_NAME = re.compile(r"<(?!0x[0-9A-Fa-f]{2}>)[^<>\s]+>|\[/?[A-Z_]+\]")
+"""What special tokens are called; tokens of text may be called so too, and `<0x0A>` is a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,12 @@ class HttpTokens:
         """Special tokens of the chat template, and ends of turn."""
         return self._specials.ids
 
+    @property
+    def context_tokens(self) -> int | None:
+        """What the server said of the model; of an adapter, that of its base."""
+        limits = self._facts.models
+        return limits.get(self._model if self._model in limits else next(iter(limits), ""))
+
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
         """Return the ids of a prompt; of a chat, with the template and its generation prompt.
 
@@ -103,10 +118,14 @@ class HttpTokens:
         body = {"model": self._model, "prompt": text, "add_special_tokens": False}
         return await self._tokenize(encode(body)) if text else ()
 
-    async def decode(self, token_ids: tuple[int, ...]) -> str:
-        """Return the text of ids, without the special tokens that chats and endings are made of."""
-        kept = [token for token in token_ids if token not in self._specials.ids]
-        return await self._detokenize(kept) if kept else ""
+    async def decode(self, token_ids: tuple[int, ...], after: tuple[int, ...] = ()) -> str:
+        """Return the text of ids, without the special tokens that chats and endings are made of.
+
+        Args:
+            token_ids: Whose text is wanted.
+            after: The ids before them, on which the text may depend.
+        """
+        return await decode_after(self._decode, token_ids, after)
 
     async def token_text(self, token_id: int) -> str:
         """Return the text of one id, special ones too; each is asked for once."""
@@ -160,9 +179,12 @@ class HttpTokens:
             body |= constraint_fields(request.constraint, facts)
         if is_streamed:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        body |= sampling.extra
+        add_extra(body, sampling.extra)
+        xargs = body.get("vllm_xargs") or {}
+        if wire.FIELD in xargs:
+            raise ConfigError(f"sampling.extra holds {wire.FIELD!r} in vllm_xargs; set decoding")
         if request.wire:
-            body["vllm_xargs"] = {**(body.get("vllm_xargs") or {}), wire.FIELD: request.wire}
+            body["vllm_xargs"] = {**xargs, wire.FIELD: request.wire}
         return body
 
     async def _stream(
@@ -181,6 +203,10 @@ class HttpTokens:
         if not joined.is_finished:
             raise EngineUnavailableError("the connection dropped in the middle of the stream")
         return joined.body()
+
+    async def _decode(self, token_ids: tuple[int, ...]) -> str:
+        kept = [token for token in token_ids if token not in self._specials.ids]
+        return await self._detokenize(kept) if kept else ""
 
     async def _tokenize(self, content: bytes) -> tuple[int, ...]:
         body = await self._connection.ask("POST", TOKENIZE_PATH, content, is_root=True)
@@ -203,9 +229,10 @@ def request_headers(request_id: str | None) -> dict[str, str]:
 
 
 async def find_specials(connection: Connection, model: str) -> Specials:
-    """Find special tokens: those of the chat template, and known endings; try which of them end.
+    """Find special tokens: among those of the chat template, and known ones.
 
-    vLLM does not tell them; so each is forced as the next token, and ends the completion or not.
+    vLLM does not tell them; so each that is called like one is forced as the next token. A special
+    one is left out of the text; an end of turn ends the completion.
 
     Raises:
         EngineError: Serving failed.
@@ -213,7 +240,7 @@ async def find_specials(connection: Connection, model: str) -> Specials:
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     asked: list[dict[str, Any]] = [
         {"messages": chat, "add_generation_prompt": False},
-        {"prompt": "".join(_ENDS), "add_special_tokens": False},
+        {"prompt": "".join(_KNOWN), "add_special_tokens": False},
     ]
     found: dict[int, None] = {}
     for fields in asked:
@@ -227,23 +254,34 @@ async def find_specials(connection: Connection, model: str) -> Specials:
         found |= {
             token: None
             for token, name in zip(ids, names, strict=False)
-            if isinstance(name, str) and _SPECIAL.fullmatch(name)
+            if isinstance(name, str) and _NAME.fullmatch(name)
         }
-    trials = await together(*(_ends(connection, model, each) for each in found)) if found else []
-    eos_ids = frozenset(token for token, ends in zip(found, trials, strict=True) if ends)
-    return Specials(frozenset(found), eos_ids)
+    trials = await together(*[_forced(connection, model, token) for token in found])
+    ends = {token for token, trial in zip(found, trials, strict=True) if trial.ends}
+    silent = {token for token, trial in zip(found, trials, strict=True) if trial.is_silent}
+    return Specials(frozenset(ends | silent), frozenset(ends))
 
 
-async def _ends(connection: Connection, model: str, token: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What came of a token that was forced."""
+
+    ends: bool
+    is_silent: bool
+
+
+async def _forced(connection: Connection, model: str, token: int) -> _Trial:
     body = {
         "model": model,
         "prompt": [token],
         "max_tokens": 2,
         "temperature": 0,
         "allowed_token_ids": [token],
+        "skip_special_tokens": True,
     }
     reply = await connection.ask("POST", TEXT_PATH, encode(body))
-    return read_reply(reply, n=1, model=model).completions[0].finish_reason == "stop"
+    completion = read_reply(reply, n=1, model=model).completions[0]
+    return _Trial(completion.finish_reason == "stop", not completion.text)
 
 
 def _piece(event: dict[str, Any]) -> tuple[tuple[int, ...], str]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from motet.engine import Capability, OnDelta, Reply, Request, Usage
+from motet.decoding import choosing_problem
+from motet.engine import Capability, OnDelta, Reply, Request, Sampling, Usage
 from motet.errors import ConfigError, EngineError, ModelNotFoundError
-from motet.serving.decoding.candidates import assemble, completions, plan
+from motet.serving.decoding.candidates import Ask, Ids, assemble, completions, plan, usage_of
 from motet.serving.vllm import inprocess_adapters as adapters
 from motet.serving.vllm.inprocess import Live, Stats, borrow, give_back
 from motet.serving.vllm.inprocess_calls import Call, Work
@@ -111,6 +112,10 @@ class VllmEngine:
             rules |= dict.fromkeys(_PAIRED_RULES, "one-token loop")
         return rules
 
+    def rule_problem(self, sampling: Sampling) -> str | None:
+        """Say which of these settings cannot hold beside the rules among them."""
+        return choosing_problem(sampling)
+
     @property
     def _tells_whole_distributions(self) -> bool:
         return bool(self._options.engine_args.get("max_logprobs", -1) == -1)
@@ -151,6 +156,18 @@ class VllmEngine:
         """Return how many tokens `prompt` has, those of the chat template included."""
         live = await self._live()
         return len(live.encoder.encode(prompt))
+
+    async def most_usage(self, request: Request) -> Usage | None:
+        """Return the most that `request` uses, where it takes several requests of vLLM's."""
+        if not request.candidates and request.partner is None:
+            return None
+        await self.prepare()
+        live = await self._live()
+        if request.candidates:
+            return usage_of(_asks(live, request)[2])
+        from motet.serving.decoding.metering import most_usage
+
+        return await most_usage(TokenApi(self, live), request)
 
     async def load_adapter(self, name: str, path: str, *, version: str | None = None) -> str:
         """Load the LoRA adapter in folder `path`; return the name that requests give as their model.
@@ -254,16 +271,16 @@ class VllmEngine:
 
     async def _complete_by_rules(self, request: Request, on_delta: OnDelta | None) -> Reply:
         from motet.serving.decoding import rule_client
+        from motet.serving.decoding.metering import metered
 
         await self.prepare()
         live = await self._live()
-        reply = await rule_client.complete(TokenApi(self, live), request, on_delta)
+        tokens = metered(TokenApi(self, live), request.meter)
+        reply = await rule_client.complete(tokens, request, on_delta)
         return replace(reply, model=request.model or self._options.model)
 
     async def _score(self, live: Live, request: Request) -> Reply:
-        prompt_ids = live.encoder.encode(request.prompt)
-        candidates = [live.encoder.encode_part("candidates", each) for each in request.candidates]
-        asks = plan(prompt_ids, candidates, most_wanted=_MOST_WANTED)
+        prompt_ids, candidates, asks = _asks(live, request)
         check_length(live, self.url, asks[-1].prefix_ids if asks else prompt_ids)
         job = self._job(live, request, prompt_ids, None)
 
@@ -272,17 +289,17 @@ class VllmEngine:
 
         answers, num_cached = await self._carry_out(live, work)
         logprobs = assemble(prompt_ids, candidates, asks, answers)
+        tokens = TokenApi(self, live)
         texts = [
-            text if isinstance(text, str) else decode(live, ids)
+            text if isinstance(text, str) else await tokens.decode(ids, prompt_ids)
             for text, ids in zip(request.candidates, candidates, strict=True)
         ]
         names = {
             token: decode(live, (token,), keep_special=True) for ids in candidates for token in ids
         }
-        asked = sum(len(ask.prefix_ids) for ask in asks)
         return Reply(
             completions(candidates, logprobs, texts=texts, names=names),
-            Usage(asked, len(asks), num_cached, 1),
+            replace(usage_of(asks), cached_tokens=num_cached, calls=1),
             request.model or self._options.model,
         )
 
@@ -296,3 +313,10 @@ class VllmEngine:
             request_id=request.request_id,
             adapter=self._adapter(request.model, live),
         )
+
+
+def _asks(live: Live, request: Request) -> tuple[Ids, list[Ids], list[Ask]]:
+    """Return the ids of the prompt and of each candidate, and what to ask about them."""
+    prompt_ids = live.encoder.encode(request.prompt)
+    candidates = [live.encoder.encode_part("candidates", each) for each in request.candidates]
+    return prompt_ids, candidates, plan(prompt_ids, candidates, most_wanted=_MOST_WANTED)

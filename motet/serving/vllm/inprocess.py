@@ -50,6 +50,7 @@ class Live:
     tokenizer: Any
     eos_ids: frozenset[int]
     special_ids: frozenset[int]
+    """Special tokens, and ids of the model that its tokenizer makes no text of."""
     context_tokens: int
     max_num_seqs: int
     max_adapters: int | None
@@ -208,13 +209,14 @@ def _describe(llm: AsyncLLM, stats: Stats) -> Live:
     eos_ids = {tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
     most = config.lora_config.max_loras - 1 if is_on_cpu() and config.lora_config else None
     is_v2 = bool(config.use_v2_model_runner)
+    vocab_size = config.model_config.get_vocab_size()
     return Live(
         llm=llm,
         bridge=Bridge(asyncio.get_running_loop()),
-        encoder=PromptEncoder(tokenizer, config.model_config.get_vocab_size()),
+        encoder=PromptEncoder(tokenizer, vocab_size),
         tokenizer=tokenizer,
         eos_ids=frozenset(eos_ids),
-        special_ids=frozenset(tokenizer.all_special_ids),
+        special_ids=textless_ids(tokenizer, vocab_size),
         context_tokens=config.model_config.max_model_len,
         max_num_seqs=config.scheduler_config.max_num_seqs,
         max_adapters=0 if config.lora_config is None else most,
@@ -223,6 +225,16 @@ def _describe(llm: AsyncLLM, stats: Stats) -> Live:
         stats=stats,
         named_tokens=NamedTokens(can_mix=is_v2),
     )
+
+
+def textless_ids(tokenizer: Any, vocab_size: int) -> frozenset[int]:
+    """Return special tokens, and those of the model's last two ids that no token has.
+
+    Vocabularies are filled up to a round number; such ids serve where special tokens are lacking.
+    """
+    has_token = tokenizer.backend_tokenizer.id_to_token
+    spare = {i for i in range(max(0, vocab_size - 2), vocab_size) if has_token(i) is None}
+    return frozenset(tokenizer.all_special_ids) | spare
 
 
 def _recorder(stats: Stats) -> Any:

@@ -49,10 +49,11 @@ def make_params(
         n: Completions; vLLM takes one only where temperature is 0.
         constraint: What the text must match.
         is_streamed: Whether each step is reported, rather than the end.
-        own: Fields of `SamplingParams` that motet sets itself; they go over `sampling.extra`.
+        own: Fields of `SamplingParams` that motet sets itself, where they are not None.
 
     Raises:
-        ConfigError: `sampling.extra` has a field that is unknown, or that `sampling` itself has.
+        ConfigError: `sampling.extra` has a field that is unknown, that `sampling` itself has, or
+            that is among `own`.
         RequestRejectedError: vLLM does not take a value.
     """
     from vllm import SamplingParams
@@ -61,10 +62,13 @@ def make_params(
     fields: dict[str, Any] = dict(defaults)
     told = {name: getattr(sampling, name) for name in _PLAIN}
     fields.update({name: value for name, value in told.items() if value is not None})
-    fields.update(_extra(sampling.extra))
-    if own.get("extra_args"):
-        own["extra_args"] = {**(fields.get("extra_args") or {}), **own["extra_args"]}
-    fields.update({name: value for name, value in own.items() if value is not None})
+    extra = _extra(sampling.extra)
+    own = {name: value for name, value in own.items() if value is not None}
+    if "extra_args" in own:
+        own["extra_args"] = {**(extra.pop("extra_args", None) or {}), **own["extra_args"]}
+    for name in own.keys() & extra.keys():
+        raise ConfigError(f"extra has {name!r}, a field that motet sets itself here")
+    fields.update({**extra, **own})
     if constraint is not None:
         if "structured_outputs" in fields:
             raise ConfigError("extra has 'structured_outputs', but the request has a constraint")

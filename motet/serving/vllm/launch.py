@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from motet.errors import ConfigError
@@ -44,7 +45,7 @@ class Launch:
     """Whether to leave out motet's scheduler."""
     on_cpu: bool = field(default_factory=lambda: not has_gpu())
     extra: tuple[str, ...] = ()
-    """Flags of vLLM, which win over motet's."""
+    """Flags of vLLM, which win over motet's; on a CPU `--max-loras` is one more than is told."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables, which win over motet's and over this process's."""
 
@@ -82,7 +83,8 @@ class Launch:
             flags["--no-async-scheduling"] = None  # the pair scheduler is a synchronous one
         if self.has_layers:
             flags["--hf-overrides"] = json.dumps(layer_tap.hf_overrides(self.model))
-        return [sys.executable, "-P", "-m", _SERVER, *joined(flags, self.extra)]
+        extra = with_spare_slot(self.extra) if self.on_cpu else self.extra
+        return [sys.executable, "-P", "-m", _SERVER, *joined(flags, extra)]
 
     def variables(self) -> dict[str, str]:
         """Return the server's whole environment."""
@@ -116,6 +118,42 @@ def joined(ours: Flags, extra: Sequence[str]) -> list[str]:
         if _stem(flag) not in given:
             kept += [flag] if value is None else [flag, value]
     return [*kept, *extra]
+
+
+def with_spare_slot(flags: Sequence[str]) -> list[str]:
+    """Return `flags` with a slot for one adapter more, where they enable adapters.
+
+    On a CPU vLLM 0.32 gives rows of the model itself the last slot's weights: it is to be empty.
+    """
+    told = _value(flags, "--max-loras") or "1"
+    if "--enable-lora" not in flags or not told.isdecimal():
+        return [*flags]
+    slots = int(told) + 1
+    changed = _with_value(flags, "--max-loras", str(slots))
+    in_memory = _value(flags, "--max-cpu-loras") or ""
+    if in_memory.isdecimal() and int(in_memory) < slots:
+        changed = _with_value(changed, "--max-cpu-loras", str(slots))
+    return changed
+
+
+def _value(flags: Sequence[str], name: str) -> str | None:
+    """Return the last value of a flag, written `--x-y 1` or `--x_y=1`; None without one."""
+    found = None
+    for flag, following in pairwise([*flags, ""]):
+        if flag.startswith("--") and _stem(flag) == _stem(name):
+            found = flag.partition("=")[2] or following
+    return found
+
+
+def _with_value(flags: Sequence[str], name: str, value: str) -> list[str]:
+    kept: list[str] = []
+    is_value = False
+    for flag in flags:
+        is_named = flag.startswith("--") and _stem(flag) == _stem(name)
+        if not is_named and not is_value:
+            kept.append(flag)
+        is_value = is_named and "=" not in flag
+    return [*kept, name, value]
 
 
 def _stems(flags: Sequence[str]) -> set[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from motet.engine import Usage
 from motet.errors import EngineError, RequestRejectedError
 from motet.serving.decoding import wire
+from motet.serving.decoding.texts import decode_after
 from motet.serving.decoding.token_engine import OnTokens, TokenReply, TokenRequest
 from motet.serving.vllm.inprocess_params import make_params
 from motet.serving.vllm.inprocess_work import Job, check_length, generate
@@ -57,14 +58,21 @@ class TokenApi:
     def special_ids(self) -> frozenset[int]:
         return self._live.special_ids
 
+    @property
+    def context_tokens(self) -> int | None:
+        return self._live.context_tokens
+
     async def encode(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
         return self._live.encoder.encode(prompt)
 
     async def encode_bare(self, text: str) -> tuple[int, ...]:
         return self._live.encoder.encode_part("text", text) if text else ()
 
-    async def decode(self, token_ids: tuple[int, ...]) -> str:
-        return decode(self._live, token_ids)
+    async def decode(self, token_ids: tuple[int, ...], after: tuple[int, ...] = ()) -> str:
+        async def plain(ids: tuple[int, ...]) -> str:
+            return decode(self._live, ids)
+
+        return await decode_after(plain, token_ids, after)
 
     async def generate(
         self, request: TokenRequest, on_tokens: OnTokens | None = None

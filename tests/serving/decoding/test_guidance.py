@@ -134,6 +134,32 @@ def test_the_divergence_is_symmetric_and_at_most_ln_two(main, partner) -> None:
     assert 0 <= there <= LN2 + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("main", "partner"),
+    [((5,), (5,)), ((4, 5), (5,)), ((5,), (4, 5)), ((3, 1, 5), (4, 5)), ((2, 3, 5), (1, 3, 5))],
+)
+def test_leading_dimensions_broadcast_in_every_formula(main, partner) -> None:
+    generator = torch.Generator().manual_seed(3)
+    p, q = (torch.randn(shape, generator=generator) for shape in (main, partner))
+    leading = torch.broadcast_shapes(main, partner)[:-1]
+    rows_of = [each.broadcast_to((*leading, 5)).reshape(-1, 5) for each in (p, q)]
+
+    apart = jensen_shannon(p, q)
+
+    assert apart.shape == leading
+    by_hand = [float(jensen_shannon(*each)) for each in zip(*rows_of, strict=True)]
+    assert apart.flatten().tolist() == pytest.approx(by_hand, abs=1e-6)
+    for formula in (adacad, lambda a, b: guided(a, b, 1.5), lambda a, b: cad(a, b, 0.5)):
+        found = formula(p, q)
+        assert found.shape == (*leading, 5)
+        for line, *each in zip(found.reshape(-1, 5), *rows_of, strict=True):
+            assert line.tolist() == pytest.approx(formula(*each).tolist(), abs=1e-5)
+
+
+def test_no_rows_have_no_divergence() -> None:
+    assert jensen_shannon(torch.zeros(0, 5), torch.zeros(5)).shape == (0,)
+
+
 def test_half_precision_rows_are_mixed_in_single_precision() -> None:
     main, partner = torch.tensor(MAIN).half(), torch.tensor(PARTNER).half()
 

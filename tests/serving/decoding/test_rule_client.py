@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,9 +23,10 @@ from motet.decoding import (
     weighted,
 )
 from motet.engine import FinishReason, Request, Sampling, Usage
-from motet.errors import ConfigError, EngineUnavailableError
-from motet.serving.decoding import rule_client
-from motet.serving.decoding.rule_client import complete, cut_at_stop
+from motet.errors import ConfigError, EngineUnavailableError, PromptTooLongError
+from motet.serving.decoding import paired_rows
+from motet.serving.decoding.rule_client import complete
+from motet.serving.decoding.texts import cut_at_stop
 from motet.serving.decoding.token_engine import OnTokens, TokenReply, TokenRequest
 from motet.types import Chat
 
@@ -40,6 +42,14 @@ def due(main: tuple[int, ...], partner: tuple[int, ...]) -> int:
     )[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_waits() -> Iterator[None]:
+    """Rounds that bring nothing follow each other at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired_rows, "_ROUND_WAIT_S", 0.0)
+        yield
+
+
 class Row:
     def __init__(self, request: TokenRequest) -> None:
         wired = json.loads(request.wire)
@@ -47,6 +57,8 @@ class Row:
         self.name, self.role = wired["pair"]
         self.sync = wired["sync"]
         self.out: list[int] = []
+        self.told = 0
+        """Characters that were streamed."""
         self.ended: asyncio.Future[TokenReply] = asyncio.get_running_loop().create_future()
 
     @property
@@ -61,7 +73,10 @@ class UnreliableEngine:
     eos_ids = frozenset({EOS})
     special_ids = frozenset[int]()
 
-    def __init__(self, seed: int, *, chance_together: float = 0.7) -> None:
+    def __init__(
+        self, seed: int, *, chance_together: float = 0.7, context: int | None = None
+    ) -> None:
+        self.context_tokens = context
         self._random = random.Random(seed)
         self._chance = chance_together
         self._rows: list[Row] = []
@@ -75,13 +90,16 @@ class UnreliableEngine:
     async def encode_bare(self, text: str) -> tuple[int, ...]:
         return tuple(LETTERS.index(c) for c in text)
 
-    async def decode(self, token_ids: tuple[int, ...]) -> str:
+    async def decode(self, token_ids: tuple[int, ...], after: tuple[int, ...] = ()) -> str:
         return "".join(LETTERS[i] for i in token_ids if i != EOS)
 
     async def generate(
         self, request: TokenRequest, on_tokens: OnTokens | None = None
     ) -> TokenReply:
         self.num_requests += 1
+        num_prompt = len(request.prompt_ids)
+        if self.context_tokens is not None and num_prompt >= self.context_tokens:
+            raise PromptTooLongError("full", prompt_tokens=num_prompt, max_tokens=None)
         for _ in range(self._random.randrange(3)):
             await asyncio.sleep(0)
         row = Row(request)
@@ -119,18 +137,31 @@ class UnreliableEngine:
         if row not in self._rows:
             return
         row.out.append(token)
-        if token != EOS and token != row.sync and id(row) in self._listeners:
-            self._listeners[id(row)]((token,), LETTERS[token])
-        text = "".join(LETTERS[i] for i in row.out if i != EOS)
+        text = "".join(LETTERS[i] for i in row.out if i not in (EOS, row.sync))
         stop = next((s for s in row.request.sampling.stop if s in text), None)
+        most = min(row.request.sampling.max_tokens, self._room(row))
+        has_ended = stop is not None or token in (row.sync, EOS) or len(row.out) >= most
+        if id(row) in self._listeners:
+            # As vLLM does: what may begin a stop text comes late, at the end with the last token.
+            held = max((len(s) for s in row.request.sampling.stop), default=1) - 1
+            seen = text if has_ended else text[: len(text) - held]
+            self._listeners[id(row)]((token,), seen[row.told :])
+            row.told = max(row.told, len(seen))
         if stop is not None:
             self._end(row, "stop", stop)
         elif token == row.sync:
             self._end(row, "stop", token)
         elif token == EOS:
             self._end(row, "stop", None)
-        elif len(row.out) == row.request.sampling.max_tokens:
+        elif has_ended:
             self._end(row, "length", None)
+
+    def _room(self, row: Row) -> int:
+        return (
+            10**6
+            if self.context_tokens is None
+            else self.context_tokens - len(row.request.prompt_ids)
+        )
 
     def _end(self, row: Row, finish: FinishReason, reason: str | int | None) -> None:
         self._rows.remove(row)
@@ -154,12 +185,18 @@ def expected(main: tuple[int, ...], partner: tuple[int, ...], most: int) -> list
 
 
 def answer(
-    engine: Any, most: int, *, on_delta: Any = None, n: int = 1, **sampling: Any
+    engine: Any,
+    most: int,
+    *,
+    partner: tuple[int, ...] = (8, 9),
+    on_delta: Any = None,
+    n: int = 1,
+    **sampling: Any,
 ) -> list[Any]:
     request = Request(
         model="m",
         prompt=(5, 6, 7),
-        partner=(8, 9),
+        partner=partner,
         sampling=Sampling(temperature=0.0, max_tokens=most, **{"decoding": cfg(1.5), **sampling}),
         n=n,
     )
@@ -198,25 +235,39 @@ def test_several_completions_are_several_pairs() -> None:
     assert engine.num_requests >= 6
 
 
-def test_a_pair_that_never_meets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rule_client, "_ROUND_WAIT_S", 0.0)
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    room=st.integers(1, 9),
+    partner=st.lists(st.integers(3, 11), min_size=1, max_size=6),
+)
+def test_a_pair_at_the_contexts_end_has_what_there_is(
+    seed: int, room: int, partner: list[int]
+) -> None:
+    longest = max(3, len(partner))
+    [found] = answer(UnreliableEngine(seed, context=longest + room), 25, partner=tuple(partner))
+
+    assert list(found.token_ids) == expected((5, 6, 7), tuple(partner), room)
+    assert found.finish_reason == ("stop" if EOS in found.token_ids else "length")
+
+
+@pytest.mark.parametrize("partner", [(8, 9), (8, 9, 10, 11)])
+def test_a_prompt_as_long_as_the_context_is_refused_with_both_numbers(
+    partner: tuple[int, ...],
+) -> None:
+    longest = max(3, len(partner))
+    engine = UnreliableEngine(1, context=longest)
+
+    with pytest.raises(PromptTooLongError) as caught:
+        answer(engine, 5, partner=partner)
+
+    assert (caught.value.prompt_tokens, caught.value.max_tokens) == (longest, longest)
+    assert engine.num_requests == 0
+
+
+def test_a_pair_that_never_meets_is_given_up() -> None:
     with pytest.raises(EngineUnavailableError, match="did not meet"):
         answer(UnreliableEngine(3, chance_together=-1.0), 8)
-
-
-@pytest.mark.parametrize(
-    ("stops", "kept", "text", "stop"),
-    [
-        (("b",), (), "aa", "b"),
-        (("b",), ("b",), "aab", "b"),
-        (("bc", "ab"), (), "a", "ab"),
-        (("x",), (), "aabcd", None),
-    ],
-)
-def test_text_ends_at_the_first_stop_text(
-    stops: tuple[str, ...], kept: tuple[str, ...], text: str, stop: str | None
-) -> None:
-    assert cut_at_stop("aabcd", stops, frozenset(kept)) == (text, stop)
 
 
 def test_two_constraints_are_refused() -> None:
@@ -224,9 +275,26 @@ def test_two_constraints_are_refused() -> None:
         answer(UnreliableEngine(1), 4, decoding=regex("a") & choice(["a"]))
 
 
-def test_penalties_are_refused_where_the_processor_chooses() -> None:
-    with pytest.raises(ConfigError, match="presence_penalty"):
-        answer(UnreliableEngine(1), 4, presence_penalty=1.0)
+@pytest.mark.parametrize("rule", [cfg(1.5), weighted(trie(["ab"]))])
+def test_penalties_are_refused_where_the_processor_chooses(rule: Any) -> None:
+    engine = UnreliableEngine(1)
+    with pytest.raises(ConfigError, match="presence_penalty is 1.0"):
+        answer(engine, 4, presence_penalty=1.0, decoding=rule)
+    assert engine.num_requests == 0
+
+
+@pytest.mark.parametrize("name", ["top_p", "seed", "presence_penalty", "stop", "logprobs"])
+def test_settings_that_would_be_passed_over_are_refused_by_name(name: str) -> None:
+    engine = UnreliableEngine(1)
+    with pytest.raises(ConfigError, match=f"extra has '{name}'"):
+        answer(engine, 4, extra={name: 1})
+    assert engine.num_requests == 0
+
+
+def test_penalties_that_change_nothing_are_taken() -> None:
+    neutral = {"presence_penalty": 0.0, "frequency_penalty": 0, "repetition_penalty": 1.0}
+
+    assert answer(UnreliableEngine(1), 4, **neutral) == answer(UnreliableEngine(1), 4)
 
 
 def test_stop_rules_need_no_processor() -> None:

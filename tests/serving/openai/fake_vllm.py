@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -43,6 +45,9 @@ class FakeVLLM:
         max_logprobs: int = 20,
         vocabulary: int = 1000,
         context: int = 100,
+        special_ids: frozenset[int] = frozenset({EOS}),
+        template: Mapping[int, str] = MappingProxyType({}),
+        tokenizer: Any = None,
     ) -> None:
         self.version = version
         self.fields = fields
@@ -53,6 +58,12 @@ class FakeVLLM:
         self.max_logprobs = max_logprobs
         self.vocabulary = vocabulary
         self.context = context
+        self.special_ids = special_ids
+        """Left out of a completion's text."""
+        self.template = template
+        """Tokens that the chat template writes, by id."""
+        self.tokenizer = tokenizer
+        """Decodes in place of the code points."""
         self.is_down = False
         self.adapters: list[str] = []
         self.paths: list[str] = []
@@ -111,10 +122,16 @@ class FakeVLLM:
         names = list(text)
         if text.startswith("</s>"):
             ids, names = [EOS], ["</s>"]
+        if body.get("return_token_strs") and "messages" in body:
+            ids, names = [*ids, *self.template], [*names, *self.template.values()]
         return web.json_response({"count": len(ids), "tokens": ids, "token_strs": names})
 
     def on_detokenize(self, body: Any) -> web.Response:
-        return web.json_response({"prompt": "".join(map(chr, body["tokens"]))})
+        if self.tokenizer is not None:
+            text = self.tokenizer.decode(body["tokens"], skip_special_tokens=False)
+        else:
+            text = "".join(map(chr, body["tokens"]))
+        return web.json_response({"prompt": text})
 
     def on_load_adapter(self, body: Any) -> web.Response:
         if not self.has_adapters:
@@ -177,6 +194,8 @@ class FakeVLLM:
         wired = (body.get("vllm_xargs") or {}).get(wire.FIELD)
         if wired and self.processor and json.loads(wired).get("probe") == "version":
             return f"motet-processor {self.processor}"
+        if body.get("max_tokens", 0) > self.context:
+            return f"max_tokens={body['max_tokens']} cannot be greater than {self.context}"
         prompts = body.get("prompt") or []
         longest = (
             max(map(len, prompts)) if prompts and isinstance(prompts[0], list) else len(prompts)
@@ -193,7 +212,7 @@ class FakeVLLM:
         wired = (body.get("vllm_xargs") or {}).get(wire.FIELD)
         ids: list[int] = []
         finish, stop_reason = "length", None
-        while len(ids) < body["max_tokens"]:
+        while len(ids) < min(body["max_tokens"], self.context - len(prefix)):
             token = allowed[0] if allowed else (*prefix, *ids)[-1] + 1
             if wired and self.processor and json.loads(wired).get("probe") == "runner":
                 token = self.runner
@@ -221,7 +240,7 @@ class FakeVLLM:
             }
         return {
             "index": index,
-            "text": "".join(map(chr, ids)),
+            "text": "".join(chr(token) for token in ids if token not in self.special_ids),
             "token_ids": ids,
             "finish_reason": finish,
             "stop_reason": stop_reason,

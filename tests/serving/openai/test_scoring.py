@@ -1,6 +1,8 @@
 """Scores of given continuations, against a server whose logprobs depend on the whole prefix."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from motet.engine import Request, Sampling
 from motet.errors import ConfigError, PromptTooLongError
@@ -93,3 +95,28 @@ def test_a_prompt_that_does_not_fit_is_refused():
         score(FakeVLLM(), "yes", prompt=(5,) * 120)
     with pytest.raises(ConfigError, match="prompt_ids"):
         score(FakeVLLM(), "yes", prompt="")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.text("abcd", max_size=4), min_size=1, max_size=6),
+    st.sampled_from([(PROCESSOR, 1), (PROCESSOR, 2), (None, 1)]),
+)
+def test_what_scores_use_is_known_before_to_the_token(candidates, kind):
+    """On both runners, and without the processor: a budget can reserve it."""
+    processor, runner = kind
+    server = FakeVLLM(processor=processor, runner=runner)
+    request = Request(
+        model=None, prompt=PROMPT, sampling=Sampling(), candidates=(*candidates, (7, 8))
+    )
+
+    async def act(engine):
+        most = await engine.most_usage(request)
+        return most, (await engine.complete(request)).usage
+
+    most, used = with_engine(server, act)
+
+    assert (most.prompt_tokens, most.completion_tokens) == (
+        used.prompt_tokens,
+        used.completion_tokens,
+    )

@@ -9,6 +9,7 @@ from motet.errors import ConfigError, EngineUnavailableError
 from motet.serving.decoding import wire
 from motet.serving.decoding.token_engine import TokenRequest
 from motet.types import Message
+from tests.serving.decoding import tokenizers_made
 from tests.serving.openai.fake_vllm import EOS, FakeVLLM, with_engine, write_event
 
 
@@ -56,6 +57,57 @@ def test_special_tokens_are_found_and_left_out_of_texts():
     assert EOS in special_ids
     assert eos_ids == {EOS}
     assert text == "hi"
+
+
+def test_tokens_of_text_that_are_called_like_special_ones_are_not():
+    """Only a token that the server leaves out of texts is special, or one that ends them."""
+    template = {500: "<think>", 501: "<|im_sep|>", 502: "[TOOL]", 10: "<0x0A>"}
+    server = FakeVLLM(template=template, special_ids=frozenset({EOS, 501}))
+
+    async def act(engine):
+        tokens = await engine.tokens()
+        return tokens.eos_ids, tokens.special_ids, await tokens.decode((500, 501, 502, 10))
+
+    eos_ids, special_ids, text = with_engine(server, act)
+
+    assert eos_ids == {EOS}
+    assert special_ids == {EOS, 501}
+    assert text == f"{chr(500)}{chr(502)}\n"
+
+
+def test_a_byte_is_not_special_though_it_has_no_text_by_itself():
+    """vLLM waits for the rest of its character, so its completion is empty."""
+    server = FakeVLLM(template={226: "<0xE2>"}, special_ids=frozenset({EOS, 226}))
+
+    async def act(engine):
+        return (await engine.tokens()).special_ids
+
+    assert with_engine(server, act) == {EOS}
+
+
+def test_text_behind_a_prompt_keeps_its_first_space():
+    """The tokenizer drops that of the first token alone, which is the prompt's."""
+    pytest.importorskip("tokenizers")
+    made = tokenizers_made.metaspace()
+    prompt, answer = made.encode("a b").ids, made.encode("c d").ids
+
+    async def act(engine):
+        tokens = await engine.tokens()
+        behind = await tokens.decode(tuple(answer), after=tuple(prompt))
+        return behind, await tokens.decode(tuple(answer))
+
+    assert with_engine(FakeVLLM(tokenizer=made), act) == (" c d", "c d")
+
+
+def test_the_context_is_what_the_server_said():
+    """Of an adapter it is that of its base."""
+    server = FakeVLLM(context=77)
+    server.adapters.append("adapter")
+
+    async def act(engine):
+        return [(await engine.tokens(name)).context_tokens for name in ("m", "adapter")]
+
+    assert with_engine(server, act) == [77, 77]
 
 
 def test_a_model_is_studied_once():
@@ -117,6 +169,28 @@ def test_all_that_is_asked_for_is_written():
         "vllm_xargs": {"mine": 1, wire.FIELD: "rules"},
     }
     assert plain.keys() == {"model", "prompt", "max_tokens", "return_token_ids"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "fields"),
+    [
+        ({"stop_token_ids": [9]}, {"stop_token_ids": (8,)}),
+        ({"ignore_eos": False}, {"ignore_eos": True}),
+        ({"logprobs": 3}, {"is_distribution_wanted": True}),
+        ({"return_tokens_as_token_ids": False}, {"is_distribution_wanted": True}),
+        ({"temperature": 1.0}, {"sampling": {"temperature": 0.0}}),
+        *(({name: 1}, {}) for name in ("prompt", "max_tokens", "model", "n", "return_token_ids")),
+        ({"vllm_xargs": {wire.FIELD: "other"}}, {"wire": "rules"}),
+    ],
+)
+def test_extra_fields_never_replace_what_motet_writes(extra, fields):
+    """The error names the field, and no completion is asked for."""
+    server = FakeVLLM(max_logprobs=1000)
+    name = next(iter(extra))
+
+    with pytest.raises(ConfigError, match=name):
+        generate(server, request(65, extra=extra, **fields))
+    assert server.bodies == []
 
 
 def test_a_distribution_has_every_token_by_its_id():
