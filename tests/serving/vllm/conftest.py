@@ -15,10 +15,14 @@ import pytest
 from motet.serving.local.model_files import model_folder
 from motet.serving.vllm.launch import Launch, free_port, has_module
 from motet.serving.vllm.launch_process import fetched, serving
+from tests.serving.decoding.reference import PairedReference
+from tests.serving.vllm.layer_reference import DolaReference
 
 STOCK = Path(__file__).parent / "stock"
 FLAGS = (
     *("--dtype", "float32", "--max-model-len", "2048", "--max-num-batched-tokens", "4096"),
+    # Room for adapters of all modules would make each token of each test twice as slow.
+    *("--lora-target-modules", "o_proj"),
     *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "2"),
 )
 ENVIRONMENT = {
@@ -58,6 +62,16 @@ StartServer = Callable[..., Server]
 def smollm2() -> Path:
     """Folder of SmolLM2-135M-Instruct."""
     return model_folder("smollm2", None)
+
+
+@pytest.fixture(scope="session")
+def paired_reference(smollm2: Path) -> PairedReference:
+    return PairedReference(smollm2)
+
+
+@pytest.fixture(scope="session")
+def dola_reference(smollm2: Path) -> DolaReference:
+    return DolaReference(smollm2)
 
 
 @pytest.fixture(scope="session")

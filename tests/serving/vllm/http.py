@@ -58,12 +58,11 @@ def write_adapter(folder: Path, *, scale: float, seed: int) -> Path:
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for layer in range(num_layers):
-        for name in ("q_proj", "o_proj"):
-            place = f"base_model.model.model.layers.{layer}.self_attn.{name}"
-            down = torch.randn(rank, width, generator=generator) / width**0.5
-            tensors[f"{place}.lora_A.weight"] = down
-            up = torch.randn(width, rank, generator=generator) * scale
-            tensors[f"{place}.lora_B.weight"] = up
+        place = f"base_model.model.model.layers.{layer}.self_attn.o_proj"
+        down = torch.randn(rank, width, generator=generator) / width**0.5
+        tensors[f"{place}.lora_A.weight"] = down
+        up = torch.randn(width, rank, generator=generator) * scale
+        tensors[f"{place}.lora_B.weight"] = up
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors")
     config = {
@@ -73,7 +72,7 @@ def write_adapter(folder: Path, *, scale: float, seed: int) -> Path:
         "lora_alpha": 16,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": ["q_proj", "o_proj"],
+        "target_modules": ["o_proj"],
         "base_model_name_or_path": "model",
         "inference_mode": True,
         "fan_in_fan_out": False,

@@ -2,7 +2,7 @@
 
 A program, not a test: vLLM wants a process and an environment of its own.
 
-    python -m tests.serving.vllm.processor_runs FOLDER v1|tight|v2
+    python -m tests.serving.vllm.processor_runs FOLDER v1|tight|tight_pairs|v2
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ RULES: tuple[tuple[str, str, float], ...] = (
     ("adacad", "floor", 0.0),
 )
 NUM_TOKENS = 16
+TIGHT_STEP = 128
+"""Tokens that the tight engine reads in a step: longer prompts are read in chunks."""
 MEMBERS = [[504, 1370, 282], [504, 1370], [504, 28], [7042, 3, 5], [7042]]
 PATTERN = "(yes|no|perhaps)( indeed| not)?"
 HOT = Choosing(temperature=0.8, seed=11)
@@ -78,6 +80,7 @@ class Runs:
     def exact(self, which: list[int], rules: Any, num_tokens: int, num_others: int) -> None:
         pairs = [self.pairs[i] for i in which]
         for name, parameter, value in rules:
+            before = self.num_preemptions()
             outcome = generate_pairs(
                 self.llm,
                 pairs,
@@ -92,7 +95,13 @@ class Runs:
                 "others": outcome.others,
                 "rounds": outcome.rounds,
                 "wasted": outcome.wasted,
+                "preemptions": self.num_preemptions() - before,
             }
+
+    def num_preemptions(self) -> int:
+        return next(
+            int(m.value) for m in self.llm.get_metrics() if m.name == "vllm:num_preemptions"
+        )
 
     def sampled(
         self, label: str, seed: int, which: list[int], num_tokens: int, beside: int
@@ -218,21 +227,26 @@ def v1(folder: str) -> dict[str, Any]:
     return runs.found
 
 
-def tight(folder: str) -> dict[str, Any]:
-    """Chunked prefill, and too few cache blocks for all, on the stock scheduler."""
+def tight(folder: str, **settings: Any) -> dict[str, Any]:
+    """Chunked prefill, and cache blocks for the longest pair but too few for all."""
     runs = Runs(
         folder,
-        max_model_len=512,
-        max_num_batched_tokens=128,
+        max_model_len=1024,
+        max_num_batched_tokens=TIGHT_STEP,
         max_num_seqs=32,
         block_size=32,
-        num_gpu_blocks_override=44,
+        num_gpu_blocks_override=40,
+        **settings,
     )
-    runs.exact(list(range(8)), [RULES[1], RULES[4]], 40, 4)
+    runs.exact(list(range(len(runs.pairs))), RULES, NUM_TOKENS, 16)
+    before = runs.num_preemptions()
     runs.weighted("weighted", {"rule": "trie", "members": [[504, 1370] * 30]}, 24, 40, 8)
-    metrics = {m.name: getattr(m, "value", None) for m in runs.llm.get_metrics()}
-    runs.found["preemptions"] = metrics.get("vllm:num_preemptions")
+    runs.found["preemptions of weighted"] = runs.num_preemptions() - before
     return runs.found
+
+
+def tight_pairs(folder: str) -> dict[str, Any]:
+    return tight(folder, scheduler_cls="motet.serving.vllm.pair_scheduler.PairScheduler")
 
 
 def v2(folder: str) -> dict[str, Any]:
@@ -243,5 +257,10 @@ def v2(folder: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    modes: dict[str, Callable[[str], dict[str, Any]]] = {"v1": v1, "tight": tight, "v2": v2}
+    modes: dict[str, Callable[[str], dict[str, Any]]] = {
+        "v1": v1,
+        "tight": tight,
+        "tight_pairs": tight_pairs,
+        "v2": v2,
+    }
     print("FOUND", json.dumps(modes[sys.argv[2]](sys.argv[1])), flush=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from motet.decoding import cfg, choice, length, regex, stops_at, trie, weighted
 from motet.engine import Reply, Request
-from motet.errors import RequestRejectedError
+from motet.errors import ConfigError, PromptTooLongError, RequestRejectedError
 from motet.serving.decoding import wire
 from motet.serving.decoding.token_engine import TokenReply, TokenRequest
 from motet.serving.vllm.engine import VllmEngine, connect
+from motet.serving.vllm.inprocess import textless_ids
 from motet.serving.vllm.token_api import TokenApi
+from tests.serving.decoding import tokenizers_made
 from tests.serving.vllm.test_inprocess import COUNT, FRANCE, URL, request
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
@@ -98,6 +101,79 @@ def test_a_length_ends_the_text_as_the_model_would(engine: VllmEngine) -> None:
 
     assert reply.completions[0].finish_reason == "stop"
     assert reply.usage.completion_tokens <= 6
+
+
+CONTEXT = 2048
+LONG = (504,) * (CONTEXT - 10)
+"""A prompt that leaves room for ten tokens."""
+
+
+@pytest.mark.parametrize("longer", ["main", "partner"])
+def test_a_pair_that_fills_the_context_keeps_what_there_is(engine: VllmEngine, longer: str) -> None:
+    prompts = (LONG, (5, 6, 7)) if longer == "main" else ((5, 6, 7), LONG)
+    rules = (cfg(gamma=1.1), length(min_tokens=50))
+
+    reply = ask(engine, ruled(prompts[0], *rules, partner=prompts[1], max_tokens=5000))
+
+    [found] = reply.completions
+    assert (len(found.token_ids), found.finish_reason) == (10, "length")
+    assert found.text
+
+
+def test_a_weighted_completion_that_fills_the_context_has_its_weight(engine: VllmEngine) -> None:
+    reply = ask(engine, ruled(LONG, weighted(regex("[a-z ]{400}")), max_tokens=5000))
+
+    [found] = reply.completions
+    assert (len(found.token_ids), found.finish_reason) == (10 - wire.WEIGHT_TOKENS, "length")
+    assert found.log_weight is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "partner"), [(cfg(gamma=1.1), (5, 6)), (weighted(regex("a")), None)]
+)
+def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
+    engine: VllmEngine, rule: Any, partner: Any
+) -> None:
+    with pytest.raises(PromptTooLongError) as caught:
+        ask(engine, ruled((*LONG, *LONG), rule, partner=partner))
+
+    assert (caught.value.prompt_tokens, caught.value.max_tokens) == (2 * len(LONG), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("rule", "extra"),
+    [
+        (cfg(gamma=1.1), {"stop_token_ids": [5]}),
+        (weighted(regex("a")), {"ignore_eos": False}),
+        (length(max_tokens=3), {"vllm_xargs": {wire.FIELD: "other"}}),
+    ],
+)
+def test_extra_fields_never_replace_what_motet_writes(
+    engine: VllmEngine, rule: Any, extra: Any
+) -> None:
+    name = wire.FIELD if "vllm_xargs" in extra else next(iter(extra))
+    with pytest.raises(ConfigError, match=name):
+        ask(engine, ruled(FRANCE, rule, partner=(5, 6), extra=extra))
+
+
+def test_text_behind_a_prompt_keeps_its_first_space() -> None:
+    made = tokenizers_made.sentencepiece_like()
+    live: Any = SimpleNamespace(tokenizer=SimpleNamespace(backend_tokenizer=made))
+    api = TokenApi(SimpleNamespace(), live)  # type: ignore[arg-type]
+    prompt, answer = tuple(made.encode("a b").ids), tuple(made.encode("c d").ids)
+
+    assert asyncio.run(api.decode(answer, after=prompt)) == " c d"
+    assert asyncio.run(api.decode(answer)) == "c d"
+
+
+def test_ids_that_no_token_has_serve_beside_special_ones() -> None:
+    made = tokenizers_made.byte_level()
+    size = made.get_vocab_size()
+    tokenizer = SimpleNamespace(backend_tokenizer=made, all_special_ids=[0, 1])
+
+    assert textless_ids(tokenizer, size) == {0, 1}
+    assert textless_ids(tokenizer, size + 1) == {0, 1, size}
+    assert textless_ids(tokenizer, size + 64) == {0, 1, size + 62, size + 63}
 
 
 def tokens(engine: VllmEngine, **fields: Any) -> TokenReply:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from motet.engine import Reply, Request, Sampling
+from motet.engine import Reply, Request, Sampling, Usage
 from motet.errors import PromptTooLongError, RequestRejectedError
 from motet.serving.vllm.engine import VllmEngine, connect
 from tests.serving.vllm.test_inprocess import FRANCE, URL, request
@@ -134,3 +134,17 @@ def test_wrong_candidates_are_refused(engine: VllmEngine) -> None:
         asyncio.run(engine.complete(scored(FRANCE, [""])))
     with pytest.raises(PromptTooLongError):
         asyncio.run(engine.complete(scored((5,) * 2040, [(5,) * 20])))
+
+
+def test_what_scores_use_is_known_before_to_the_token(engine: VllmEngine) -> None:
+    """So a budget can reserve it; the prompt counts once for each of the four places."""
+    asked = scored(FRANCE, CANDIDATES)
+
+    async def run() -> tuple[Usage | None, Usage]:
+        return await engine.most_usage(asked), (await engine.complete(asked)).usage
+
+    most, used = asyncio.run(run())
+
+    assert most is not None
+    assert most.tokens == used.tokens
+    assert most.completion_tokens == 4

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from motet.errors import ConfigError
 from motet.serving.vllm import layer_tap
 from motet.serving.vllm.launch import SCHEDULER, Launch
 from motet.serving.vllm.launch_process import is_healthy, kill_session, session_members
+from tests.serving.vllm.conftest import FLAGS
+from tests.serving.vllm.http import ask, run, write_adapter
 
 
 def complete(url, **body):
@@ -79,6 +82,59 @@ def test_an_extra_flag_replaces_ours(extra, dropped):
 def test_a_value_that_looks_like_our_flag_is_none():
     """Only flags replace flags: a value after one does not."""
     assert "--block-size 32" in command(on_cpu=True, extra=("--seed", "block-size"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "slots"),
+    [
+        (("--enable-lora",), "--max-loras 2"),
+        (("--enable-lora", "--max-loras", "4"), "--max-loras 5"),
+        (("--max_loras=4", "--enable-lora"), "--max-loras 5"),
+        (("--enable-lora", "--max-loras", "x"), "--max-loras x"),
+        (
+            ("--enable-lora", "--max-loras", "4", "--max-cpu-loras=4"),
+            "--max-loras 5 --max-cpu-loras 5",
+        ),
+        (("--enable-lora", "--max-cpu-loras", "9"), "--max-cpu-loras 9 --max-loras 2"),
+    ],
+)
+def test_a_cpu_server_has_a_slot_more_than_adapters_are_told(extra, slots):
+    """One slot stays empty for rows of the model itself; with a GPU the flags stay as they are."""
+    made = command(on_cpu=True, extra=extra)
+
+    assert made.endswith(slots)
+    assert made.count("max") == command(on_cpu=True).count("max") + slots.count("--")
+    assert command(on_cpu=False, extra=extra).endswith(" ".join(extra))
+
+
+def test_without_adapters_no_slots_are_asked_for():
+    """Flags that enable none are passed on as they are."""
+    assert command(on_cpu=True, extra=("--max-loras", "4")).endswith("--max-loras 4")
+    assert "lora" not in command(on_cpu=True)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_the_model_itself_stays_as_it_is_beside_as_many_adapters_as_were_told(start_vllm, tmp_path):
+    """One adapter on a server of its own: without the spare slot the base speaks like it."""
+    flags = (*FLAGS[:-1], "1")
+    assert flags[-2] == "--max-loras"
+    server = start_vllm(flags=flags)
+    adapter = write_adapter(tmp_path / "loud", scale=0.5, seed=2)
+
+    async def act(engine):
+        before = await engine.complete(ask("Name three fruits."))
+        name = await engine.load_adapter("loud", str(adapter))
+        # Side by side: a step without adapters leaves their weights out altogether.
+        by_adapter, after = await asyncio.gather(
+            engine.complete(ask("Name three fruits.", model=name, max_tokens=32)),
+            engine.complete(ask("Name three fruits.", cache_salt="anew")),
+        )
+        return [reply.completions[0].text for reply in (before, by_adapter, after)]
+
+    before, by_adapter, after = run(server, act)
+
+    assert after == before != by_adapter
 
 
 @pytest.mark.parametrize("flag", ["--port", "--host=::", "--model", "--served_model_name"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import subprocess
@@ -180,11 +181,6 @@ def test_only_the_named_rows_change_each_by_its_own_parameters(
 # ---- a real engine -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def reference(smollm2: Path) -> DolaReference:
-    return DolaReference(smollm2)
-
-
 def run_engine(folder: Path, num_prompts: int, num_tokens: int, **variables: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "tests.serving.vllm.layer_runs"]
@@ -208,9 +204,10 @@ def check_tokens(found: Any, reference: DolaReference, num_prompts: int, num_tok
         {"layers": [2, 20], "relative_top": 0.3},
     ]
     mixed = [
-        reference.greedy(prompt, num_tokens, **each)
-        for prompt in PROMPTS[:num_prompts]
-        for each in wanted
+        reference.greedy(prompt, num_tokens, guess=guess, **each)
+        for (prompt, each), guess in zip(
+            itertools.product(PROMPTS[:num_prompts], wanted), found["mixed"], strict=True
+        )
     ]
     assert found["mixed"] == mixed
     assert found["plain"] == mixed[0::4]
@@ -223,19 +220,19 @@ def check_tokens(found: Any, reference: DolaReference, num_prompts: int, num_tok
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 def test_greedy_tokens_are_the_references_alone_and_among_other_requests(
-    smollm2: Path, reference: DolaReference
+    smollm2: Path, dola_reference: DolaReference
 ) -> None:
     found = run_engine(smollm2, 6, 24)
 
     assert found["runner"] == "vllm.v1.worker.cpu_model_runner"
-    check_tokens(found, reference, 6, 24)
+    check_tokens(found, dola_reference, 6, 24)
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_greedy_tokens_are_the_references_on_the_newer_runner(
-    smollm2: Path, reference: DolaReference
+    smollm2: Path, dola_reference: DolaReference
 ) -> None:
     variables = {
         "TRITON_INTERPRET": "1",
@@ -246,4 +243,4 @@ def test_greedy_tokens_are_the_references_on_the_newer_runner(
     found = run_engine(smollm2, 2, 6, **variables)
 
     assert found["runner"] == "vllm.v1.worker.cpu.model_runner"
-    check_tokens(found, reference, 2, 6)
+    check_tokens(found, dola_reference, 2, 6)

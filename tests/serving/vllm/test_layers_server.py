@@ -18,10 +18,12 @@ PROMPTS = ("The capital of France is", "Once upon a time there was a")
 MAX_TOKENS = 12
 
 
-def test_a_server_with_layers_carries_dola_out_by_row(start_vllm: Any, smollm2: Any) -> None:
+def test_a_server_with_layers_carries_dola_out_by_row(
+    start_vllm: Any, dola_reference: DolaReference
+) -> None:
     """Its tokens are the reference's, plain requests beside it stay plain, other layers are 400."""
     server = start_vllm(has_layers=True)
-    reference = DolaReference(smollm2)
+    reference = dola_reference
 
     async def act(engine: Any) -> Any:
         kinds = dict(engine.decoding_rules)
@@ -40,6 +42,11 @@ def test_a_server_with_layers_carries_dola_out_by_row(start_vllm: Any, smollm2: 
     assert kinds["dola"] == "processor, V1 runner"
     # The even layers of the upper half of 30.
     layers = range(16, 30, 2)
-    expected = [reference.greedy(p, MAX_TOKENS, chosen) for p in PROMPTS for chosen in (layers, ())]
-    assert [list(r.completions[0].token_ids) for r in replies] == expected
+    found = [list(reply.completions[0].token_ids) for reply in replies]
+    kinds_of_prompts = [(prompt, chosen) for prompt in PROMPTS for chosen in (layers, ())]
+    expected = [
+        reference.greedy(prompt, MAX_TOKENS, chosen, guess=guess)
+        for (prompt, chosen), guess in zip(kinds_of_prompts, found, strict=True)
+    ]
+    assert found == expected
     assert replies[0].decoding == "dola: processor, V1 runner"

@@ -393,16 +393,6 @@ def test_a_wrong_timeout_is_refused_with_its_value(make: Any, timeout_s: Any) ->
 # ---- a real engine -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def expected(smollm2: Path) -> list[list[int]]:
-    """The eight pairs by transformers, 64 tokens each."""
-    reference = PairedReference(smollm2)
-    return [
-        reference.greedy(main, partner, "cfg", 1.5, 64, banned=[0])
-        for main, partner in chosen_pairs(reference.tokenizer)
-    ]
-
-
 def run_engine(folder: Path, condition: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "tests.serving.vllm.pair_runs", str(folder), condition],
@@ -417,19 +407,25 @@ def run_engine(folder: Path, condition: str) -> Any:
     return json.loads(reports[0].removeprefix("REPORT "))
 
 
-def first_tokens(expected: list[list[int]], condition: str) -> list[list[int]]:
-    return [tokens[: num_tokens(condition)] for tokens in expected]
+def greedy(reference: PairedReference, condition: str, guesses: list[list[int]]) -> list[list[int]]:
+    """The eight pairs by transformers."""
+    pairs = chosen_pairs(reference.tokenizer)
+    return [
+        reference.greedy(*pair, "cfg", 1.5, num_tokens(condition), banned=[0], guess=guess)
+        for pair, guess in zip(pairs, guesses, strict=True)
+    ]
 
 
 @vllm
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("condition", ["default", "chunked", "few_blocks"])
 def test_pairs_are_exact_in_one_round(
-    smollm2: Path, expected: list[list[int]], condition: str
+    smollm2: Path, paired_reference: PairedReference, condition: str
 ) -> None:
     found = run_engine(smollm2, condition)
 
-    assert found["pairs"]["token_ids"] == first_tokens(expected, condition)
+    token_ids = found["pairs"]["token_ids"]
+    assert token_ids == greedy(paired_reference, condition, token_ids)
     assert (found["pairs"]["rounds"], found["pairs"]["wasted"]) == (1, 0)
     assert [len(tokens) for tokens in found["pairs"]["others"]] == [16] * 4
     assert (found["preempted"] > 0) == (condition == "few_blocks")
@@ -438,11 +434,12 @@ def test_pairs_are_exact_in_one_round(
 @vllm
 @pytest.mark.timeout(600)
 def test_pairs_are_exact_under_the_priority_policy(
-    smollm2: Path, expected: list[list[int]]
+    smollm2: Path, paired_reference: PairedReference
 ) -> None:
     found = run_engine(smollm2, "priority")["by_priority"]
 
-    assert found["token_ids"] == found["partners"] == first_tokens(expected, "priority")
+    assert found["token_ids"] == greedy(paired_reference, "priority", found["token_ids"])
+    assert found["partners"] == found["token_ids"]
     assert found["others"] == [12] * 8
 
 

@@ -556,6 +556,81 @@ def test_a_processor_made_after_the_first_is_gone_works() -> None:
     assert [t for t in range(V) if changed[0, t] > -math.inf] == [5, 7]
 
 
+def constrained(kind: str, value: Any) -> Any:
+    return {"rule": "constraint", "kind": kind, "value": value}
+
+
+NO_CONSTRAINTS = [
+    ("regex", "a(", "unclosed group"),
+    ("regex", "[^\\x00-\\U0010FFFF]", "no text can match it"),
+    ("json_schema", {"type": "nonsense"}, "Invalid type: nonsense"),
+    ("json_schema", {"type": "integer", "minimum": 5, "maximum": 3}, "Unsatisfiable"),
+    ("grammar", 'start: "a" (', "Expected token"),
+]
+CONSTRAINTS = [
+    ("regex", "[a-z]+"),
+    ("json_schema", {"type": "object", "properties": {"é": {"type": "integer"}}}),
+    ("choice", ["a(", "é"]),
+    ("grammar", 'start: "a" | "é"'),
+    ("grammar", 'start: "a" <|im_end|>'),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), NO_CONSTRAINTS)
+@pytest.mark.parametrize("joined", ["paired", "weighted", "alone"])
+def test_a_constraint_that_nothing_can_match_is_refused_with_its_reason(
+    joined: str, kind: str, value: Any, says: str
+) -> None:
+    rule = constrained(kind, value)
+    params = {
+        "paired": lambda: pair("main", rules=[rule]),
+        "weighted": lambda: weighted(rule=rule),
+        "alone": lambda: masked(rule),
+    }[joined]()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"rule constraint {kind} (?s:.*){says}"):
+            MotetProcessor.validate_params(params)
+
+
+@pytest.mark.parametrize(("kind", "value"), CONSTRAINTS)
+def test_a_constraint_that_some_text_matches_is_let_in(kind: str, value: Any) -> None:
+    MotetProcessor.validate_params(pair("main", rules=[constrained(kind, value)]))
+    MotetProcessor.validate_params(weighted(rule=constrained(kind, value)))
+
+
+def test_a_constraint_is_compiled_once_however_many_requests_bring_it(monkeypatch) -> None:
+    from motet.serving.decoding import constraints
+
+    asked: list[Any] = []
+    compile_it = constraints._byte_compiler().compile
+    counted = SimpleNamespace(compile=lambda c: (asked.append(c), compile_it(c)))
+    monkeypatch.setattr(constraints, "_byte_compiler", lambda: counted)
+    rule = constrained("regex", "only once [a-z]{3}")
+
+    for name in ("p", "q", "r"):
+        MotetProcessor.validate_params(pair("main", name=name, rules=[rule]))
+
+    assert len(asked) == 1
+
+
+def test_tries_without_a_common_first_token_are_refused() -> None:
+    """TRIE begins with 5 or 7."""
+    apart, shared = ({"rule": "trie", "members": m} for m in ([[8, 5], [6]], [[7, 5], [6]]))
+    weighed = {"rule": "weighted", "of": TRIE}
+    choosing = {"choosing": GREEDY, "sync": SYNC}
+    for make in (
+        lambda other: pair("main", rules=[TRIE, other]),
+        lambda other: masked(TRIE, other),
+        lambda other: changed(
+            sampling(wire.write(rules=[weighed, other], **choosing), ignore_eos=True),
+            stop_token_ids=[SYNC],
+        ),
+    ):
+        MotetProcessor.validate_params(make(shared))
+        with pytest.raises(ValueError, match="2 tries; no token begins members of all"):
+            MotetProcessor.validate_params(make(apart))
+
+
 @pytest.mark.parametrize(
     ("params", "says"),
     [

@@ -201,6 +201,23 @@ def test_a_cancelled_pair_leaves_the_running_set(vllm_server):
     assert run(vllm_server, act) < 1.0
 
 
+@pytest.mark.parametrize("longer", ["main", "partner"])
+def test_a_pair_that_fills_the_context_keeps_what_there_is(vllm_server, longer):
+    """It ends at the context's end, not in an error, whatever max_tokens says."""
+    long, short = (504,) * 2038, (5, 6, 7)
+    main, partner = (long, short) if longer == "main" else (short, long)
+    request = ask(
+        main, partner=partner, max_tokens=5000, decoding=(cfg(gamma=1.1), length(min_tokens=50))
+    )
+
+    async def act(engine):
+        return await engine.complete(request)
+
+    [found] = run(vllm_server, act).completions
+
+    assert (len(found.token_ids), found.finish_reason) == (10, "length")
+
+
 CANDIDATES = (
     " Paris",
     " Paris is the capital of France.",
