@@ -21,6 +21,8 @@ class Capability(enum.StrEnum):
     LOGITS_PROCESSORS = "logits_processors"
     GRAMMAR = "grammar"
     SCORE = "score"
+    REWARD = "reward"
+    """Gives the numbers of a reward model."""
     EMBED = "embed"
     HIDDEN_STATES = "hidden_states"
     LORA = "lora"
@@ -188,6 +190,10 @@ class Request:
     """Continuations to score instead of generating: the reply has one completion for each, with
     the logprob of each of its tokens after the prompt. A text is tokenised by itself. Needs
     `Capability.SCORE`; sampling does not matter."""
+    is_rewarded: bool = False
+    """Whether the prompt is to be rewarded instead of completed. It is then taken as it is: an
+    assistant's turn at its end is whole. Needs `Capability.REWARD`; of the sampling only `extra`
+    matters."""
     cache_salt: str | None = None
     """Requests of different salts share no prefix cache, where the engine can part them."""
     meter: Meter | None = field(default=None, compare=False, repr=False)
@@ -262,6 +268,9 @@ class Reply:
     model: str = ""
     decoding: str = ""
     """How the decoding rules were carried out, such as `cfg: processor, V1 runner`."""
+    rewards: tuple[tuple[float, ...], ...] = ()
+    """What a reward model gave, instead of completions: for the prompt, or for each step in it, the
+    number of each of its classes, before any activation."""
 
 
 OnDelta: TypeAlias = Callable[[int, str], None]

@@ -229,6 +229,10 @@ class BudgetExhaustedError(MotetError):
         self.limit_value = limit_value
 
 
+class SearchError(MotetError):
+    """A callable of a search broke its contract, or a checkpoint is not this search's."""
+
+
 class ReplayMismatchError(MotetError):
     """A resumed program made another call than the one that the journal holds."""
 

@@ -75,6 +75,10 @@ def _dump_ref(ref: Ref[Any], order: Mapping[Ref[Any], str]) -> dict[str, Any]:
             entry["sampling"] = _dump(dict(binding.sampling), order, ref)
         if binding.samples is not None:
             entry["samples"] = binding.samples
+        if binding.candidates:
+            entry["candidates"] = list(binding.candidates)
+        if binding.is_rewarded:
+            entry["rewards"] = {"label": binding.label}
     return entry
 
 
@@ -207,6 +211,10 @@ class _Loader:
             operation = operation._with(
                 Binding(operation.binding.model, operation.binding.sampling, entry.get("samples"))
             )
+            if "candidates" in entry:
+                operation = operation.scores(entry["candidates"])
+            if "rewards" in entry:
+                operation = operation.rewards(**entry["rewards"])
         arguments = tuple(self.value(v) for v in entry["arguments"])
         parameters = getattr(operation, "parameters", None)
         if parameters is not None and len(arguments) != len(parameters.names):

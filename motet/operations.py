@@ -347,6 +347,10 @@ class Binding:
     """Completions asked for in one request; None for one, not in a list."""
     candidates: tuple[str, ...] = ()
     """Answers to score instead of asking for one."""
+    is_rewarded: bool = False
+    """Whether a reward model's numbers are asked for instead of an answer."""
+    label: int | None = None
+    """Class of the reward model whose probability counts; None where it has one number."""
 
     def resolved(self, model: Model) -> Sampling:
         """Settings for a request, seed apart."""
@@ -354,11 +358,13 @@ class Binding:
 
 
 def required_capabilities(
-    sampling: Sampling, *, is_continued: bool, is_scored: bool = False
+    sampling: Sampling, *, is_continued: bool, is_scored: bool = False, is_rewarded: bool = False
 ) -> set[Capability]:
     """What an engine must be able to do for these settings."""
     from motet.engine import Capability, LogitsRule
 
+    if is_rewarded:
+        return {Capability.REWARD}
     needed: set[Capability] = set()
     if is_scored:
         needed.add(Capability.SCORE)

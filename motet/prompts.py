@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from motet.operations import Binding, FunctionOperation, Parameters, made, place
 from motet.outputs import Output, dump_value, load_value, plain_annotation
 from motet.refs import Ref, Scope
 from motet.templates import Template
-from motet.types import Chat, Message, Scores
+from motet.types import Chat, Message, Rewards, Scores
 
 R = TypeVar("R")
 BuildChat = Callable[..., Sequence[Message] | str]
@@ -74,6 +75,8 @@ class Prompt(FunctionOperation, Generic[R]):
     def output(self) -> Any:
         if self.binding.candidates:
             return Scores
+        if self.binding.is_rewarded:
+            return Rewards
         one = plain_annotation(self.parameters.hints.get("return", str))
         return one if self.binding.samples is None else list[one]  # type: ignore[valid-type]
 
@@ -89,6 +92,8 @@ class Prompt(FunctionOperation, Generic[R]):
             parts.append(f"n={binding.samples}")
         if binding.candidates:
             parts.append(f"candidates={binding.candidates!r}")
+        if binding.is_rewarded:
+            parts.append(f"rewards={binding.label}")
         return "\0".join(parts)
 
     def on(self, model: Model | Engine | str | None = None, **sampling: Any) -> Prompt[R]:
@@ -118,8 +123,7 @@ class Prompt(FunctionOperation, Generic[R]):
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigError(f"samples is {n!r}; it must be at least 1")
-        if self.binding.candidates:
-            raise ConfigError("samples(n) does not go with scores(candidates): nothing is sampled")
+        self._refuse_other("samples(n)")
         return self._with(replace(self.binding, samples=n))  # type: ignore[return-value]
 
     def scores(self, candidates: Sequence[str]) -> Prompt[Scores]:
@@ -134,9 +138,36 @@ class Prompt(FunctionOperation, Generic[R]):
             raise ConfigError(f"candidates is {candidates!r}; it must hold texts, none empty")
         if len(set(candidates)) != len(candidates):
             raise ConfigError(f"candidates is {candidates!r}; each may stand once")
-        if self.binding.samples is not None:
-            raise ConfigError("scores(candidates) does not go with samples(n): nothing is sampled")
+        self._refuse_other("scores(candidates)")
         return self._with(replace(self.binding, candidates=tuple(candidates)))  # type: ignore[return-value]
+
+    def rewards(self, label: int | None = None) -> Prompt[Rewards]:
+        """Return this prompt asking a reward model for its numbers, instead of an answer.
+
+        The rendered chat is taken as it is, the text to reward in its last turn. A process reward
+        model gives one number for each step tag in it.
+
+        Args:
+            label: The class whose probability is the number, of a model with several; None for a
+                model with one number, which is taken before any activation.
+        """
+        is_index = isinstance(label, int) and not isinstance(label, bool) and label >= 0
+        if label is not None and not is_index:
+            raise ConfigError(f"label is {label!r}; it must be the number of a class, or None")
+        self._refuse_other("rewards()")
+        return self._with(replace(self.binding, is_rewarded=True, label=label))  # type: ignore[return-value]
+
+    def _refuse_other(self, asked: str) -> None:
+        """Refuse a second way to answer."""
+        binding = self.binding
+        bound = {
+            "samples(n)": binding.samples is not None,
+            "scores(candidates)": bool(binding.candidates),
+            "rewards()": binding.is_rewarded,
+        }
+        for other, is_bound in bound.items():
+            if is_bound and other != asked:
+                raise ConfigError(f"{asked} does not go with {other}: a prompt is answered one way")
 
     def _with(self, binding: Binding) -> Prompt[R]:
         clone: Prompt[R] = object.__new__(type(self))
@@ -177,6 +208,8 @@ class Prompt(FunctionOperation, Generic[R]):
             OutcomeError: It holds none.
             EngineError: It has another number of completions than were asked for.
         """
+        if self.binding.is_rewarded:
+            return _rewards(self.binding.label, reply)
         asked = len(self.binding.candidates) or self.binding.samples or 1
         if len(reply.completions) != asked:
             raise EngineError(f"the engine gave {len(reply.completions)} completions for n={asked}")
@@ -214,6 +247,28 @@ def _scores(candidates: tuple[str, ...], reply: Reply) -> Scores:
     )
 
 
+def _rewards(label: int | None, reply: Reply) -> Rewards:
+    if not reply.rewards:
+        raise EngineError("the engine gave no rewards; a process reward model gives one a step tag")
+    num_classes = {len(row) for row in reply.rewards}
+    if len(num_classes) > 1:
+        raise EngineError(f"the engine gave rewards of {sorted(num_classes)} classes at once")
+    [most] = num_classes
+    if label is None:
+        if most != 1:
+            raise ConfigError(f"label is None; the reward model has {most} classes, so name one")
+        return Rewards(tuple(row[0] for row in reply.rewards))
+    if most == 1 or label >= most:
+        has = f"{most} classes" if most > 1 else "one number and no classes"
+        raise ConfigError(f"label is {label}; the reward model has {has}")
+    return Rewards(tuple(_probability(row, label) for row in reply.rewards))
+
+
+def _probability(logits: tuple[float, ...], label: int) -> float:
+    highest = max(logits)
+    return math.exp(logits[label] - highest) / sum(math.exp(each - highest) for each in logits)
+
+
 def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) -> Model | None:
     """The model that answers: the prompt's own, the nearest scope's, or the run's."""
     if prompt.binding.model is not None:
@@ -227,7 +282,7 @@ def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) ->
 
 def dump_reply(reply: Reply) -> bytes:
     """Write a reply as ASCII JSON, without what is at its default."""
-    if not reply.decoding and all(_is_bare(c) for c in reply.completions):
+    if not reply.decoding and not reply.rewards and all(_is_bare(c) for c in reply.completions):
         texts = [[c.text, c.finish_reason] for c in reply.completions]
         usage = reply.usage
         counts = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.calls]

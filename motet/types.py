@@ -97,6 +97,36 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewards:
+    """What a reward model gives a prompt: one number, or one for each step of a solution."""
+
+    values: tuple[float, ...]
+    """In the order of the steps; at least one. Higher is better; from 0 to 1 where the model has
+    classes, of which one's probability it is."""
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError("values is (); rewards are at least one number")
+
+    @property
+    def last(self) -> float:
+        """That of the whole text, or of its last step."""
+        return self.values[-1]
+
+    @property
+    def min(self) -> float:
+        return min(self.values)
+
+    @property
+    def prod(self) -> float:
+        return math.prod(self.values)
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
     """What became of a call: its value, or the error it failed with."""
 

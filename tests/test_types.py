@@ -6,6 +6,7 @@ import pytest
 
 from motet import Message, Outcome, Price
 from motet.errors import ConfigError, EmptyReplyError
+from motet.types import Rewards
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
@@ -55,3 +56,15 @@ def test_an_outcome_is_a_value_or_an_error() -> None:
     with pytest.raises(EmptyReplyError) as caught:
         _ = failure.value
     assert caught.value is error
+
+
+def test_rewards_are_read_as_one_number_four_ways() -> None:
+    """By hand; of one number all are that number."""
+    rewards = Rewards((0.5, 0.2, 0.8))
+
+    assert (rewards.last, rewards.min) == (0.8, 0.2)
+    assert (rewards.prod, rewards.mean) == pytest.approx((0.08, 0.5))
+    one = Rewards((0.3,))
+    assert one.last == one.min == one.prod == one.mean == 0.3
+    with pytest.raises(ConfigError, match="values"):
+        Rewards(())

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from motet.cli.commands import program_command
 from motet.cli.engine import register_engine
+from motet.cli.eval import register_eval
 from motet.cli.failures import (
     BROKEN_PIPE,
     BUG,
@@ -212,6 +213,7 @@ program_command(
 )
 register(app)
 register_engine(app)
+register_eval(app)
 
 
 def run_process() -> None:

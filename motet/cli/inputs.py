@@ -219,6 +219,8 @@ def _typed(entry: Input, value: Any, make_model: Callable[[str], Model]) -> Any:
         return find_function(value)
     if entry.kind == "function" and value is not None:
         raise entry.wrong(value, "a function is written file.py:name")
+    if isinstance(value, str) and str in _options(entry.annotation):
+        return value
     from pydantic import ValidationError
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 

@@ -108,6 +108,8 @@ def run_invocation(
         write(as_json(_result_json(result, cost)))
     elif not is_written:
         write(shown_value(result.value), raw=is_raw)
+    if not is_quiet and not is_json and hasattr(result.value, "summary"):
+        note(result.value.summary())
     if not is_quiet:
         took = shown_usage(result.usage, result.cost, result.duration_s)
         note(f"{took}  run {result.run_id}")

@@ -273,7 +273,10 @@ def call_value(call: CallRecord, values: dict[str, bytes]) -> Any:
         return json.loads(data)
     from motet.prompts import load_reply
 
-    texts = [c.text for c in load_reply(data).completions]
+    reply = load_reply(data)
+    if reply.rewards:
+        return reply.rewards
+    texts = [c.text for c in reply.completions]
     return texts[0] if len(texts) == 1 else texts
 
 

@@ -62,7 +62,17 @@ def plain(value: Any) -> Any:
     """Return `value` as JSON values; what is no data is shown by its repr."""
     from pydantic_core import to_json
 
-    return json.loads(to_json(value, fallback=repr, inf_nan_mode="null", serialize_unknown=True))
+    return json.loads(to_json(value, fallback=_dumped, inf_nan_mode="null", serialize_unknown=True))
+
+
+def _dumped(value: Any) -> Any:
+    """A class that says itself how it is written is written so; any other shows its repr."""
+    kind: type = type(value)
+    if not hasattr(kind, "__get_pydantic_core_schema__"):
+        return repr(value)
+    from motet.outputs import adapter
+
+    return adapter(kind).dump_python(value, mode="json")
 
 
 def as_json(value: Any) -> str:
@@ -85,9 +95,11 @@ def safe_plain(value: Any) -> Any:
 
 
 def shown_value(value: Any) -> str:
-    """A text as it is, anything else as indented JSON."""
+    """A text as it is, a value that sums itself up by its text, anything else as indented JSON."""
     if isinstance(value, str):
         return value
+    if hasattr(value, "summary"):
+        return str(value)
     return json.dumps(safe_plain(value), indent=2, ensure_ascii=False)
 
 

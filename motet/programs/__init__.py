@@ -5,6 +5,7 @@ from motet.programs.entropy_adaptive import entropy_adaptive
 from motet.programs.listwise_reranking import listwise_reranking
 from motet.programs.mixture_of_agents import mixture_of_agents
 from motet.programs.self_consistency import self_consistency
+from motet.programs.solve import solve
 from motet.programs.verifier import grade, verify
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "listwise_reranking",
     "mixture_of_agents",
     "self_consistency",
+    "solve",
     "verify",
 ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from motet.errors import ConfigError, TooFewSurvivorsError
 from motet.model import Model
@@ -13,81 +12,13 @@ from motet.operations import program, step
 from motet.programs.chats import as_chat, with_system
 from motet.prompts import prompt
 from motet.refs import Ref
+from motet.search.answers import Extraction, extract_answer
 from motet.types import Chat
-
-Extraction = Literal["final", "number", "choice", "text"]
 
 INSTRUCTION = (
     "Think step by step. Then give the final answer on a line of its own, "
     "in the form: The answer is <answer>."
 )
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
-_CHOICE = re.compile(r"(?:^|[^A-Za-z])\(?([A-J])\)?(?![A-Za-z'])")
-_ANSWER_IS = re.compile(r"answer\s*(?:is|:|=)\s*:?[ \t]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_HASHES = re.compile(r"####\s*(.+)")
-
-
-def extract_answer(text: str, extraction: Extraction) -> str | None:
-    """Return the answer that `text` ends with, normalised; None where it states none.
-
-    Args:
-        text: A completion.
-        extraction: `final`: what stands in the last `\\boxed{}`, behind `####`, or behind "the
-            answer is"; `number`: of that, or else of the whole text, the last number; `choice`:
-            likewise the last letter A to J that stands alone; `text`: the whole text.
-    """
-    if extraction == "text":
-        return normalised(text) or None
-    stated = _stated(text)
-    if extraction == "final":
-        return normalised(stated) or None if stated is not None else None
-    pattern = _NUMBER if extraction == "number" else _CHOICE
-    for where in (stated, text):
-        found = pattern.findall(where) if where is not None else []
-        if found:
-            return normalised(found[-1])
-    return None
-
-
-def _stated(text: str) -> str | None:
-    boxed = _last_boxed(text)
-    if boxed is not None:
-        return boxed
-    hashed: list[str] = _HASHES.findall(text)
-    if hashed:
-        return hashed[-1]
-    said = list(_ANSWER_IS.finditer(text))
-    if not said:
-        return None
-    statement = text[said[-1].end() :]
-    end = _SENTENCE_END.search(statement)
-    return statement[: end.start()] if end is not None else statement
-
-
-def _last_boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{...}`, braces balanced; None where it does not close."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for at in range(start + 6, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        if depth == 0:
-            return text[start + 7 : at]
-    return None
-
-
-def normalised(answer: str) -> str:
-    """Fold what does not change an answer: spaces, final stops, `$`, commas and zeros in numbers."""
-    folded = " ".join(answer.split()).strip("$*`\"' ").rstrip(".!").strip("$*`\"' ")
-    number = folded.replace(",", "")
-    if re.fullmatch(r"-?\d+(\.\d+)?", number):
-        whole, _, fraction = number.partition(".")
-        fraction = fraction.rstrip("0")
-        whole = re.sub(r"^(-?)0+(?=\d)", r"\1", whole)
-        return f"{whole}.{fraction}" if fraction else whole
-    return folded
 
 
 def _thinking_chat(question: str | Chat, instruction: str) -> Chat:

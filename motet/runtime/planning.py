@@ -98,7 +98,8 @@ def _is_unknown(ref: Ref[Any], model: Model, engine: Engine) -> bool:
 
 def _needs_more(ref: Ref[Any], model: Model) -> bool:
     prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
-    return bool(prompt.binding.resolved(model).decoding or prompt.binding.candidates)
+    binding = prompt.binding
+    return bool(binding.resolved(model).decoding or binding.candidates or binding.is_rewarded)
 
 
 def _connected(ref: Ref[Any], model: Model, factory: Callable[..., Engine]) -> Engine | None:
@@ -182,7 +183,8 @@ def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int])
         prompt_tokens = _prompt_tokens(ref, calls, most)
         sampling = operation.binding.resolved(model) if model is not None else None
         if sampling is not None and model is not None and model.program is None:
-            completion_tokens = samples * sampling.max_tokens
+            if not operation.binding.is_rewarded:
+                completion_tokens = samples * sampling.max_tokens
             cost = (
                 None
                 if model.price is None

@@ -79,11 +79,16 @@ def check_prompt(
             "with motet.scope(model=...), or give motet.run(..., model=...)",
             place=ref.place,
         )
+    binding = prompt.binding
+    if binding.is_rewarded and binding.resolved(model).decoding:
+        raise ConfigError(
+            f"{prompt.short_name} asks for rewards by decoding rules; nothing is sampled there"
+        )
     if model.program is not None:
-        if prompt.binding.candidates or prompt.binding.resolved(model).decoding:
+        if binding.candidates or binding.is_rewarded or binding.resolved(model).decoding:
             raise CapabilityError(
-                f"{prompt.short_name} asks for scores or decoding rules, which {model.url}, a "
-                "program that answers as a model, cannot give",
+                f"{prompt.short_name} asks for scores, rewards or decoding rules, which "
+                f"{model.url}, a program that answers as a model, cannot give",
                 place=ref.place,
             )
         return
@@ -101,7 +106,10 @@ def check_prompt(
 
 def _needed(prompt: Prompt[Any], sampling: Sampling) -> set[Capability]:
     return required_capabilities(
-        sampling, is_continued=prompt.is_continued, is_scored=bool(prompt.binding.candidates)
+        sampling,
+        is_continued=prompt.is_continued,
+        is_scored=bool(prompt.binding.candidates),
+        is_rewarded=prompt.binding.is_rewarded,
     )
 
 
@@ -173,6 +181,8 @@ def encode_request(url: str, request: Request) -> bytes:
         body["partner"] = [_shown_message(m) for m in partner] if is_chat else partner
     if request.candidates:
         body["candidates"] = request.candidates
+    if request.is_rewarded:
+        body["is_rewarded"] = True
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -200,7 +210,7 @@ async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> A
         await learn(ref, model, engine)
         check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
         run.note_pairing(prompt, model, ref.scope)
-    if chat and chat[-1].role == "assistant":
+    if chat and chat[-1].role == "assistant" and not prompt.binding.is_rewarded:
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
     if request.sampling.decoding:
@@ -227,7 +237,15 @@ def _request(
 ) -> Request:
     binding = prompt.binding
     sampling = run.sampling_of(prompt, model)
-    if sampling.seed is None and not is_greedy(sampling):
+    if binding.is_rewarded:  # the rest changes nothing, and the cache need not know it
+        return Request(
+            model=model.name,
+            prompt=chat,
+            sampling=Sampling(extra=sampling.extra) if sampling.extra else DEFAULT_SAMPLING,
+            request_id=call.id,
+            is_rewarded=True,
+        )
+    if sampling.seed is None and not is_greedy(sampling) and not binding.candidates:
         sampling = with_seed(sampling, derive_seed(run.accounts.seed_of(call.ref.scope), call.id))
     constraint = None if binding.candidates else prompt.answer.constraint
     if constraint is not None and Capability.GRAMMAR not in engine.capabilities:
@@ -384,6 +402,10 @@ def _as_completion(value: Any) -> Completion:
         return value
     if isinstance(value, str):
         return Completion(value)
+    text = getattr(value, "text", None)
+    if isinstance(text, str):
+        is_finished = getattr(value, "is_finished", True)
+        return Completion(text, "stop" if is_finished else "length")
     if hasattr(value, "model_dump_json"):
         return Completion(value.model_dump_json())
     if value is None:

@@ -28,9 +28,11 @@ class Delayed:
 
 
 ScriptedReply: TypeAlias = (
-    "ScriptedText | Sequence[ScriptedText] | Sequence[float] | Exception | Delayed"
+    "ScriptedText | Sequence[ScriptedText] | Sequence[float] | Sequence[Sequence[float]] | "
+    "Exception | Delayed"
 )
-"""For one request: a text for each completion alike, one for each, or an error to raise."""
+"""For one request: a text for each completion alike, one for each, or an error to raise; numbers
+where candidates or the prompt are scored."""
 Script: TypeAlias = "Callable[[Request], ScriptedReply] | Mapping[str, Any] | list[Any]"
 """The values of a table are replies or lists of them; a list holds replies."""
 
@@ -58,7 +60,8 @@ class ScriptedEngine:
       tuple;
     - None: texts derived from prompt, seed and the completion's index.
 
-    Where candidates are to be scored, the reply is a tuple of their logprobs.
+    Where candidates are to be scored, the reply is a tuple of their logprobs. Where the prompt is
+    to be rewarded, it is a tuple of numbers, one for each step, or of tuples of the classes' numbers.
 
     A word with the space after it counts as a token. Texts end at the request's stop texts and at
     its `max_tokens`; a `Completion` is passed on as it is.
@@ -125,6 +128,9 @@ class ScriptedEngine:
             await asyncio.sleep(delay_s)
             if isinstance(reply, Exception):
                 raise reply
+            if request.is_rewarded:
+                usage = Usage(prompt_tokens=_count(request.prompt), calls=1)
+                return Reply((), usage, request.model or self._name, rewards=_rewarded(reply))
             completions = (
                 _scored(reply, request) if request.candidates else _completions(reply, request)
             )
@@ -190,6 +196,15 @@ def _scored(reply: Any, request: Request) -> tuple[Completion, ...]:
         Completion(str(text), logprobs=(TokenLogprob(str(text), float(logprob)),))
         for text, logprob in zip(request.candidates, reply, strict=True)
     )
+
+
+def _rewarded(reply: Any) -> tuple[tuple[float, ...], ...]:
+    if not isinstance(reply, (list, tuple)) or any(isinstance(each, str) for each in reply):
+        raise ConfigError(
+            f"the script says {reply!r}; the numbers of a reward model were asked for"
+        )
+    rows = (each if isinstance(each, (list, tuple)) else (each,) for each in reply)
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def _completion(reply: ScriptedText, request: Request) -> Completion:

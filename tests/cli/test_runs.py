@@ -2,6 +2,11 @@ import json
 
 import pytest
 
+from motet.cli.runs import call_value
+from motet.engine import Reply, Usage
+from motet.prompts import dump_reply
+from motet.store.records import CallRecord
+
 
 @pytest.fixture
 def run(motet, stub):
@@ -194,3 +199,20 @@ def test_a_killed_run_shows_what_it_paid(start_stub, spawn, motet):
     assert record["usage"]["calls"] == text.count("+ ask on") > 0
     assert "used     0 calls" not in text
     assert "motet runs resume" in text
+
+
+def test_the_numbers_of_a_reward_model_are_shown():
+    """They are the call's value, since it has no text."""
+    reply = Reply((), Usage(3), rewards=((0.5, 1.0),))
+    call = CallRecord(
+        run_id="r",
+        call_id="c",
+        parent_id=None,
+        slot="0/0",
+        operation="judged",
+        kind="prompt",
+        status="finished",
+        value_digest="d",
+    )
+
+    assert call_value(call, {"d": dump_reply(reply)}) == ((0.5, 1.0),)

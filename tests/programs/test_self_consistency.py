@@ -15,7 +15,7 @@ import motet
 from motet import Completion, Message, Model, Ref, RunFailedError
 from motet.errors import ConfigError, EmptyReplyError, TooFewSurvivorsError
 from motet.programs import self_consistency
-from motet.programs.self_consistency import extract_answer, normalised
+from motet.search.answers import extract_answer, normalised
 from motet.testing import ScriptedEngine
 
 

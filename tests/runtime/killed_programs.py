@@ -9,14 +9,18 @@ import asyncio
 import json
 import os
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import motet
 import motet.store
-from motet import Model, Ref, program, prompt
-from motet.programs import best_of_n, mixture_of_agents, self_consistency
+from motet import Model, Ref, program, prompt, step
+from motet.programs import best_of_n, mixture_of_agents, self_consistency, solve
+from motet.programs.scorers import Check
+from motet.programs.solve import Solution
+from motet.search import Limits
 
 
 @prompt(user="{{ text }}")
@@ -60,7 +64,45 @@ async def growing(model: Model) -> list[str]:
     return [await task for task in tasks]
 
 
-PROGRAMS: dict[str, Any] = {"fan_out": fan_out, "nested": nested, "growing": growing}
+def quality(text: str) -> float:
+    return zlib.crc32(text.encode()) % 1000 / 999
+
+
+@step
+def shown(found: Solution) -> list[Any]:
+    """The solution, and the whole tree."""
+    nodes = [[n.parent, n.step.text if n.step else "", n.score, n.visits] for n in found.tree]
+    return [found.text, found.score, found.why, *nodes]
+
+
+def searched(algorithm: str) -> Any:
+    """A search over words, each of which is a step."""
+
+    @program(name=f"searched by {algorithm}")
+    def run(model: Model) -> Ref[list[Any]]:
+        found = solve(
+            "a sentence",
+            algorithm=algorithm,
+            model=model,
+            scorer=Check(quality),
+            delimiter=" ",
+            answer_tokens=6,
+            limits=Limits(max_steps=10),
+        )
+        return shown(found)
+
+    return run
+
+
+PROGRAMS: dict[str, Any] = {
+    "fan_out": fan_out,
+    "nested": nested,
+    "growing": growing,
+    "beam": searched("beam(n=8, width=2)"),
+    "astar": searched("astar"),
+    "mcts": searched("mcts"),
+    "particles": searched("particles(n=6)"),
+}
 
 
 class Announcer:

@@ -21,6 +21,8 @@ from motet.store import Store
 
 _DRIVER = Path(__file__).with_name("killed_programs.py")
 _POINTS = 50
+_SEARCH_POINTS = 30
+_SEARCHES = ("beam", "astar", "mcts", "particles")
 
 
 class Killer:
@@ -115,18 +117,19 @@ def _finished_seeds(path: Path, run_id: str) -> set[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("program", ["fan_out", "nested", "growing"])
+@pytest.mark.parametrize("program", ["fan_out", "nested", "growing", *_SEARCHES])
 def test_a_killed_run_resumes_to_the_same_result_without_asking_again(program, killer, tmp_path):
-    """Killed at 50 random points, every run resumes to the value of an uninterrupted one, and no
-    call that the journal held is asked again."""
+    """Killed at 50 random points (a search at 30), every run resumes to the value of an
+    uninterrupted one, a search's whole tree, and no call that the journal held is asked again."""
     rng = random.Random(program)
+    points = _SEARCH_POINTS if program in _SEARCHES else _POINTS
     killer.run(program, tmp_path / "first.db", resume=None, kill_after_s=None)
     whole = killer.run(program, tmp_path / "whole.db", resume=None, kill_after_s=None)
     took = whole["took_s"]
     killed_midway = 0
 
-    for point in range(3 * _POINTS):
-        if killed_midway == _POINTS:
+    for point in range(3 * points):
+        if killed_midway == points:
             break
         store = tmp_path / f"{point}.db"
         written = killer.run(program, store, resume=None, kill_after_s=rng.uniform(0, took))
@@ -148,4 +151,4 @@ def test_a_killed_run_resumes_to_the_same_result_without_asking_again(program, k
         assert resumed["value"] == whole["value"]
         assert resumed["calls"] == whole["calls"]
         assert not finished & set(killer.seeds_asked())
-    assert killed_midway == _POINTS
+    assert killed_midway == points

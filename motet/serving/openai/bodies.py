@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CHAT_PATH = "/chat/completions"
 TEXT_PATH = "/completions"
+POOLING_PATH = "/pooling"
+"""Below the server's root, as vLLM has it."""
 
 PLAIN_FIELDS: Final = (
     "temperature",
@@ -27,7 +29,9 @@ PLAIN_FIELDS: Final = (
     "frequency_penalty",
     "repetition_penalty",
 )
-_OWN_FIELDS = frozenset({"echo", "messages", "model", "n", "prompt", "stream", "stream_options"})
+_OWN_FIELDS = frozenset(
+    {"echo", "input", "messages", "model", "n", "prompt", "stream", "stream_options"}
+)
 """Fields that would change the reply's form, set by motet in this request or not."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
@@ -107,10 +111,32 @@ def check_extra(extra: Mapping[str, JSON], known: frozenset[str] | None, version
             raise ConfigError(f"sampling.extra holds {name!r}, which vLLM {version} would ignore")
 
 
-def write_count(prompt: Chat | str, model: str) -> bytes:
-    """Write the body of vLLM's `/tokenize`."""
+def write_reward(request: Request, model: str, facts: ServerFacts) -> bytes:
+    """Write the body of vLLM's `/pooling` that asks for the model's numbers before activation.
+
+    Raises:
+        ConfigError: the request asks for what this server cannot carry.
+    """
+    body: dict[str, Any] = {"model": model, "task": facts.reward_task, "use_activation": False}
+    _write_whole(request.prompt, body, "input")
+    if request.priority:
+        body["priority"] = request.priority
+    salt = facts.salt(request.cache_salt, model)
+    if salt is not None:
+        body["cache_salt"] = salt
+    extra = request.sampling.extra
+    add_extra(body, extra)
+    check_extra(extra, facts.pooling_fields, facts.version)
+    return encode(body)
+
+
+def write_count(prompt: Chat | str, model: str, *, is_whole: bool = False) -> bytes:
+    """Write the body of vLLM's `/tokenize`; a whole prompt is not to be gone on with."""
     body: dict[str, Any] = {"model": model}
-    _write_prompt(prompt, body)
+    if is_whole:
+        _write_whole(prompt, body, "prompt")
+    else:
+        _write_prompt(prompt, body)
     return encode(body)
 
 
@@ -136,6 +162,16 @@ def _write_prompt(prompt: Chat | str | tuple[int, ...], body: dict[str, Any]) ->
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return CHAT_PATH
+
+
+def _write_whole(
+    prompt: Chat | str | tuple[int, ...], body: dict[str, Any], text_field: str
+) -> None:
+    if _write_prompt(prompt, body) is CHAT_PATH:
+        body.pop("continue_final_message", None)
+        body["add_generation_prompt"] = False
+    else:
+        body[text_field] = body.pop("prompt")
 
 
 def _write_message(message: Message) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
-from motet.serving.openai.bodies import TEXT_PATH, encode
+from motet.serving.openai import rewards
+from motet.serving.openai.bodies import POOLING_PATH, TEXT_PATH, encode
 from motet.serving.openai.metrics import read_cache_config, read_metrics
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ class ServerFacts:
     """Fields of a chat request; None where the server does not show them."""
     text_fields: frozenset[str] | None = None
     """Fields of a text completion request; None where the server does not show them."""
+    pooling_fields: frozenset[str] | None = None
+    """Fields of a pooling request; None where the server does not show them."""
+    is_pooling: bool = False
+    """Whether the server runs its model as a pooler, which completes nothing."""
+    reward_task: str = ""
+    """The pooling task that gives rewards; empty where there is none."""
     capabilities: frozenset[Capability] = GENERIC_CAPABILITIES
     processor: int | None = None
     """Version of motet's processor inside the server; None where it is not installed."""
@@ -116,7 +123,11 @@ async def detect(connection: Connection) -> ServerFacts:
             text = await _text(connection, "/metrics") if isinstance(named, str) else ""
             if not isinstance(named, str) or not (is_owned or read_metrics(text)):
                 return ServerFacts(models=models, adapters=adapters)
-            chat_fields, text_fields = await _schemas(connection)
+            shown = await _shown(connection)
+            is_pooling, reward_task = False, ""
+            if not shown or POOLING_PATH in shown.get("paths", ()):
+                model = next(iter(models), "")
+                is_pooling, reward_task = await rewards.find_pooling(connection, model)
             has_adapters = await _answers(connection, LOAD_ADAPTER_PATH)
     except TimeoutError as exc:
         raise EngineTimeoutError(f"the server did not say what it is within {_ASK_S:g} s") from exc
@@ -124,10 +135,15 @@ async def detect(connection: Connection) -> ServerFacts:
         version=named,
         models=models,
         adapters=adapters,
-        chat_fields=chat_fields,
-        text_fields=text_fields,
+        chat_fields=_fields(shown, "ChatCompletionRequest"),
+        text_fields=_fields(shown, "CompletionRequest"),
+        pooling_fields=_fields(shown, "PoolingChatRequest"),
+        is_pooling=is_pooling,
+        reward_task=reward_task,
     )
     capabilities = _capabilities(facts, read_cache_config(text), has_adapters=has_adapters)
+    if is_pooling:
+        return replace(facts, capabilities=capabilities)
     processor, layers, runner, is_whole = await _probe(connection, facts, next(iter(models), ""))
     return replace(
         facts,
@@ -170,15 +186,17 @@ def _has(version: str, fields: frozenset[str] | None, name: str) -> bool:
 def _capabilities(
     facts: ServerFacts, cache: Mapping[str, str], *, has_adapters: bool
 ) -> frozenset[Capability]:
-    able = set(GENERIC_CAPABILITIES)
+    able = set() if facts.is_pooling else set(GENERIC_CAPABILITIES)
     if not facts.has("structured_outputs"):
         able.discard(Capability.GRAMMAR)
     if not _has(facts.version, facts.chat_fields, "continue_final_message"):
         able.discard(Capability.CONTINUE)
     if cache.get("enable_prefix_caching", "True") == "True":
         able.add(Capability.PREFIX_CACHE)
-    if facts.has("logprob_token_ids") or facts.has("allowed_token_ids"):
+    if not facts.is_pooling and (facts.has("logprob_token_ids") or facts.has("allowed_token_ids")):
         able.add(Capability.SCORE)
+    if facts.reward_task:
+        able.add(Capability.REWARD)
     if has_adapters:
         able.add(Capability.LORA)
     return frozenset(able)
@@ -285,17 +303,17 @@ async def _answers(connection: Connection, path: str) -> bool:
     return True
 
 
-async def _schemas(connection: Connection) -> tuple[frozenset[str] | None, frozenset[str] | None]:
-    """Return the fields of chat and of text requests, where the server shows its schema."""
+async def _shown(connection: Connection) -> Mapping[str, Any]:
+    """Return the server's schema; empty where it shows none."""
     try:
-        shown = json.loads(await _text(connection, "/openapi.json"))["components"]["schemas"]
-    except (ValueError, KeyError, TypeError):
-        return None, None
-    return _fields(shown, "ChatCompletionRequest"), _fields(shown, "CompletionRequest")
+        shown = json.loads(await _text(connection, "/openapi.json"))
+    except ValueError:
+        return {}
+    return shown if isinstance(shown, dict) else {}
 
 
-def _fields(schemas: Mapping[str, Any], name: str) -> frozenset[str] | None:
+def _fields(shown: Mapping[str, Any], name: str) -> frozenset[str] | None:
     try:
-        return frozenset(schemas[name]["properties"])
+        return frozenset(shown["components"]["schemas"][name]["properties"])
     except (KeyError, TypeError):
         return None

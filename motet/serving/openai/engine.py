@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from motet.decoding import choosing_problem
+from motet.engine import Usage
 from motet.errors import (
     ConfigError,
     EngineError,
@@ -18,7 +19,7 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
-from motet.serving.openai import adapters
+from motet.serving.openai import adapters, rewards
 from motet.serving.openai.bodies import write_count, write_request
 from motet.serving.openai.connection import Connection, read_url
 from motet.serving.openai.detection import (
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from motet.engine import Capability, OnDelta, Reply, Request, Sampling, Usage
+    from motet.engine import Capability, OnDelta, Reply, Request, Sampling
     from motet.types import Chat
 
 
@@ -178,7 +179,11 @@ class OpenAIEngine:
             ConfigError: the request asks for what this server cannot carry.
         """
         model = request.model or self._model or await self._ask_model()
+        if self._facts is not None and self._facts.is_pooling and not request.is_rewarded:
+            raise self._pooling_error()
         try:
+            if request.is_rewarded:
+                return await self._reward(request, model)
             if request.candidates or request.sampling.decoding:
                 return await self._complete_tokens(request, model, on_delta)
             return await self._complete(request, model, on_delta)
@@ -187,6 +192,10 @@ class OpenAIEngine:
             raise
         except ModelNotFoundError as error:
             raise await self._naming_models(error) from error
+        except RequestRejectedError as error:
+            if error.status == 404 and not request.is_rewarded:
+                await self._refuse_pooling(error)
+            raise
         except PromptTooLongError as error:
             if "at least" in str(error):
                 await self._count_exactly(error, request, model)
@@ -210,6 +219,8 @@ class OpenAIEngine:
             EngineError: Serving failed.
             ConfigError: The request asks for what this server cannot carry.
         """
+        if request.is_rewarded:
+            return await self._most_of_reward(request)
         if not request.candidates and request.partner is None:
             return None
         tokens = await self.tokens(request.model)
@@ -233,6 +244,8 @@ class OpenAIEngine:
         await self.prepare()
         facts = self._facts
         assert facts is not None
+        if facts.is_pooling:
+            raise self._pooling_error()
         if not facts.has("return_token_ids"):
             named = f"vLLM {facts.version}" if facts.is_vllm else "no vLLM server"
             raise ConfigError(f"{self._url} is {named}; token ids need a newer vLLM")
@@ -295,6 +308,38 @@ class OpenAIEngine:
         """Close this event loop's connections; a later call opens them again."""
         await self._connection.aclose()
 
+    async def _reward(self, request: Request, model: str) -> Reply:
+        await self.prepare()
+        assert self._facts is not None
+        if not self._facts.reward_task:
+            raise ConfigError(
+                f"{self._url} serves no reward model; vLLM serves one with --runner pooling"
+            )
+        return await rewards.reward(self._connection, self._facts, request, model)
+
+    async def _most_of_reward(self, request: Request) -> Usage | None:
+        prompt = request.prompt
+        if not isinstance(prompt, str) and prompt and isinstance(prompt[0], int):
+            return Usage(len(prompt))
+        if self._has_tokenize is False:
+            return None
+        model = request.model or self._model or await self._ask_model()
+        count = await self._count(prompt, model, is_whole=True)
+        return None if count is None else Usage(count)
+
+    def _pooling_error(self) -> ConfigError:
+        return ConfigError(
+            f"{self._url} runs its model as a pooler, which completes no prompt; "
+            "serve it with --runner generate, or ask it for rewards"
+        )
+
+    async def _refuse_pooling(self, error: RequestRejectedError) -> None:
+        """Raise what explains the refusal, where the server is a pooler."""
+        with contextlib.suppress(EngineError):
+            await self.prepare()
+        if self._facts is not None and self._facts.is_pooling:
+            raise self._pooling_error() from error
+
     async def _complete(self, request: Request, model: str, on_delta: OnDelta | None) -> Reply:
         is_streamed = on_delta is not None
         facts = self._facts
@@ -327,8 +372,10 @@ class OpenAIEngine:
         reply = await rule_client.complete(metered(tokens, request.meter), request, on_delta)
         return reply if reply.model else replace(reply, model=model)
 
-    async def _count(self, prompt: Chat | str | tuple[int, ...], model: str) -> int | None:
-        content = write_count(prompt, model)  # type: ignore[arg-type]
+    async def _count(
+        self, prompt: Chat | str | tuple[int, ...], model: str, *, is_whole: bool = False
+    ) -> int | None:
+        content = write_count(prompt, model, is_whole=is_whole)  # type: ignore[arg-type]
         try:
             body = await self._connection.ask("POST", TOKENIZE_PATH, content, is_root=True)
         except RequestRejectedError as error:

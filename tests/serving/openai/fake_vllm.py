@@ -263,6 +263,77 @@ class FakeVLLM:
         return response
 
 
+POOLING_FIELDS = (
+    *("model", "messages", "input", "task", "use_activation", "priority", "cache_salt"),
+    *("add_generation_prompt", "truncate_prompt_tokens"),
+)
+
+
+class FakePooler(FakeVLLM):
+    """A server with `--runner pooling`: its number for a text is the text's length."""
+
+    def __init__(self, task: str, *, tag: str = "#", num_classes: int = 1, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.task = task
+        self.tag = tag
+        """Behind which the STEP pooler has a number."""
+        self.num_classes = num_classes
+        self.reply: Any = None
+        """Sent instead of the numbers, where set."""
+        self.routes["/pooling"] = self.on_pooling
+
+    async def complete(self, request: web.BaseRequest, body: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"detail": "Not Found"}, status=404)
+
+    def on_openapi(self, body: Any) -> web.Response:
+        if not self.has_schema:
+            return refusal(404, "Not Found")
+        schemas = {"PoolingChatRequest": {"properties": dict.fromkeys(POOLING_FIELDS)}}
+        return web.json_response({"components": {"schemas": schemas}, "paths": {"/pooling": {}}})
+
+    def on_tokenize(self, body: Any) -> web.Response:
+        return web.json_response({"count": len(self.rendered(body, "prompt"))})
+
+    def on_pooling(self, body: Any) -> web.Response:
+        if body.get("task", self.task) != self.task:
+            return refusal(400, f"Unsupported task: {body['task']!r}")
+        if body["model"] not in ("m", *self.adapters):
+            return refusal(404, f"The model `{body['model']}` does not exist.")
+        text = self.rendered(body, "input")
+        if len(text) > self.context:
+            return refusal(
+                400,
+                f"This model's maximum context length is {self.context} tokens. However, your "
+                f"prompt contains {len(text)} input tokens, which exceeds this limit.",
+            )
+        self.bodies.append(body)
+        if self.reply is not None:
+            return web.json_response(self.reply)
+        if self.task == "token_classify":
+            ends = [at for at, character in enumerate(text) if character == self.tag]
+            data: Any = [self.row(end + 1) for end in ends]
+        else:
+            data = self.row(len(text))
+        usage = {"prompt_tokens": len(text), "total_tokens": len(text)}
+        return web.json_response(
+            {"model": body["model"], "data": [{"index": 0, "data": data}], "usage": usage}
+        )
+
+    def row(self, value: int) -> list[float]:
+        return [float(value + n) for n in range(self.num_classes)]
+
+    def rendered(self, body: Any, text_field: str) -> str:
+        """Every turn is closed by `.`, unless it is gone on with; a generation prompt is `>>`."""
+        if "messages" not in body:
+            given = body[text_field]
+            return given if isinstance(given, str) else "".join(map(chr, given))
+        text = "".join(f"<{m['role']}>{m['content']}." for m in body["messages"])
+        if body.get("continue_final_message"):
+            return text[:-1]
+        has_prompt = body.get("add_generation_prompt", text_field == "prompt")
+        return text + (">>" if has_prompt else "")
+
+
 async def write_event(response: web.StreamResponse, event: dict[str, Any]) -> None:
     await response.write(f"data: {json.dumps(event)}\n\n".encode())
 

@@ -83,9 +83,10 @@ def _servers(
 
     def start(stack: ExitStack, settings: dict[str, Any]) -> Server:
         given = dict(settings)
+        folder = Path(given.pop("model", smollm2))
         launch = Launch(
-            model=str(smollm2),
-            name="smollm2",
+            model=str(folder),
+            name=folder.name if folder != smollm2 else "smollm2",
             port=given.pop("port", 0) or free_port(),
             on_cpu=True,
             extra=(*given.pop("flags", FLAGS), *given.pop("more_flags", ())),
@@ -94,7 +95,7 @@ def _servers(
         )
         log = tmp_path_factory.mktemp("vllm") / "server.log"
         started = stack.enter_context(serving(launch, log, timeout_s=280))
-        return Server(started.url, launch.name, smollm2, log, started.process)
+        return Server(started.url, launch.name, folder, log, started.process)
 
     yield start
 

@@ -1,0 +1,140 @@
+"""Points of the frontier: accuracy with its interval, and what it took."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from motet.programs.frontier.attempts import GREEDY
+from motet.programs.frontier.figures import Figure
+
+_Z: Final = 1.959963984540054
+"""Of 95 percent, two-sided."""
+_RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 percent confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A method at a budget, over all seeds and questions."""
+
+    method: str
+    budget: int
+    accuracy: Interval
+    gain: Interval | None
+    """Accuracy less that of greedy on the same questions; None for greedy itself."""
+    tokens: float
+    """Mean of an attempt."""
+    scores: float
+    """Mean of an attempt."""
+    wall_s: float | None
+    """Mean of the attempts whose time is known."""
+    num_questions: int
+    num_seeds: int
+    num_unanswered: int
+    """Attempts that state no answer."""
+
+
+def points_of(figures: Sequence[Figure]) -> list[Point]:
+    """Return a point for each method and budget, in the order of the figures."""
+    groups: dict[tuple[str, int], list[Figure]] = {}
+    for figure in figures:
+        groups.setdefault((figure.method, figure.budget), []).append(figure)
+    return [
+        _point(method, budget, group, groups.get((GREEDY, budget), []))
+        for (method, budget), group in groups.items()
+    ]
+
+
+def _point(method: str, budget: int, group: list[Figure], beside: list[Figure]) -> Point:
+    right = _means(group)
+    num_seeds = len({figure.seed for figure in group})
+    gain = None
+    if method != GREEDY and beside:
+        base = _means(beside)
+        gain = gain_of([right[question] - base[question] for question in right])
+    walls = [figure.wall_s for figure in group if figure.wall_s is not None]
+    return Point(
+        method=method,
+        budget=budget,
+        accuracy=accuracy_of(list(right.values()), num_seeds),
+        gain=gain,
+        tokens=_mean([figure.tokens for figure in group]),
+        scores=_mean([figure.scores for figure in group]),
+        wall_s=_mean(walls) if walls else None,
+        num_questions=len(right),
+        num_seeds=num_seeds,
+        num_unanswered=sum(figure.answer is None for figure in group),
+    )
+
+
+def accuracy_of(right: Sequence[float], num_seeds: int) -> Interval:
+    """Return the accuracy over questions, each the share of its seeds that were right.
+
+    One seed has Wilson's interval, several the bootstrap's over questions. Where all questions
+    are right, or all wrong, the bootstrap has no width, and Wilson's over the questions stands in.
+    """
+    if num_seeds == 1 or sum(right) in (0, len(right)):
+        return wilson(round(sum(right)), len(right))
+    return bootstrapped(right)
+
+
+def gain_of(differences: Sequence[float]) -> Interval:
+    """Return the mean of paired differences, each from -1 to 1, with its bootstrap interval.
+
+    Where all are the same the bootstrap has no width; as many questions as Wilson's interval lets
+    differ might be the other way then.
+    """
+    same = differences[0]
+    if any(difference != same for difference in differences):
+        return bootstrapped(differences)
+    share = wilson(0, len(differences)).high
+    return Interval(same, same - share * (same + 1), same + share * (1 - same))
+
+
+def wilson(num_right: int, num: int) -> Interval:
+    """Return the share `num_right / num` with its interval.
+
+    Source: Wilson 1927, the score interval without continuity correction.
+    """
+    share = num_right / num
+    width = _Z * math.sqrt(share * (1 - share) / num + _Z**2 / (4 * num**2))
+    scale = 1 + _Z**2 / num
+    middle = share + _Z**2 / (2 * num)
+    low = 0.0 if num_right == 0 else (middle - width) / scale
+    high = 1.0 if num_right == num else (middle + width) / scale
+    return Interval(share, low, high)
+
+
+def bootstrapped(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """Return the mean with its percentile bootstrap interval.
+
+    Source: Efron 1979; the 2.5th and 97.5th percentiles of 2,000 resampled means.
+    """
+    chance = random.Random(seed)
+    means = sorted(_mean(chance.choices(values, k=len(values))) for _ in range(_RESAMPLES))
+    cut = round(0.025 * _RESAMPLES)
+    return Interval(_mean(values), means[cut], means[-cut - 1])
+
+
+def _means(group: Sequence[Figure]) -> dict[str, float]:
+    """Share of the seeds that were right, by question."""
+    found: dict[str, list[bool]] = {}
+    for figure in group:
+        found.setdefault(figure.question, []).append(figure.is_correct)
+    return {question: _mean(right) for question, right in found.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

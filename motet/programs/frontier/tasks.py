@@ -1,0 +1,250 @@
+"""Tasks with exact graders: how their files are read, and when an answer is right."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from motet.errors import ConfigError
+from motet.programs.frontier.expressions import game_answer, makes_target, value_of
+from motet.programs.solve import INSTRUCTION
+from motet.search.answers import canonical, extract_answer, maths_answer
+
+_GAME_INSTRUCTION = (
+    "Try combinations step by step. Write one step a paragraph, with an empty line between steps. "
+    "End with a line of the form: The answer is <expression>."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One problem of a task."""
+
+    id: str
+    text: str
+    gold: JsonValue
+    """The right answer; of a number game its numbers, target, and whether all are to be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A kind of problem."""
+
+    name: str
+    read: Callable[[Mapping[str, Any]], tuple[str, JsonValue]]
+    """Text and gold of a row of the task's file; KeyError names a missing field."""
+    answer_of: Callable[[str], str | None]
+    """The answer that a solution states, in a form in which equal answers vote together."""
+    is_right: Callable[[str, JsonValue], bool]
+    """Whether an answer, as `answer_of` returns it, is right."""
+    instruction: str = INSTRUCTION
+    is_checkable: bool = False
+    """Whether an answer can be checked without knowing a right one."""
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in TASKS:
+        close = difflib.get_close_matches(name, TASKS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TASKS)}"
+        raise ConfigError(f"task is {name!r}; {hint}")
+    return TASKS[name]
+
+
+def read_questions(
+    path: str | Path, task: Task, *, limit: int | None = None
+) -> tuple[Question, ...]:
+    """Read the first `limit` questions of a file of JSON lines, `.gz` or plain.
+
+    Raises:
+        ConfigError: The file cannot be read, is empty, or a line is no question of the task.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; it must be at least 1")
+    found: list[Question] = []
+    ids: set[str] = set()
+    for number, line in _lines(Path(path)):
+        question = _question(task, line, f"{path}, line {number}", f"line {number}")
+        if question.id in ids:
+            raise ConfigError(f"{path}, line {number}: the id {question.id!r} stands there twice")
+        ids.add(question.id)
+        found.append(question)
+        if len(found) == limit:
+            break
+    if not found:
+        raise ConfigError(f"{path} holds no questions")
+    return tuple(found)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from None
+    except (EOFError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} cannot be read: {exc}") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _question(task: Task, line: str, place: str, default_id: str) -> Question:
+    try:
+        row = json.loads(line)
+    except ValueError as exc:
+        raise ConfigError(f"{place}: malformed JSON: {exc}") from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"{place}: a row is a JSON object")
+    try:
+        text, gold = task.read(row)
+    except KeyError as exc:
+        raise ConfigError(f"{place}: a row of {task.name} needs {exc.args[0]}") from None
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"{place}: {exc}") from None
+    if not text.strip():
+        raise ConfigError(f"{place}: the question is empty")
+    return Question(id=str(row.get("id", default_id)), text=text, gold=gold)
+
+
+def _field(row: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    raise KeyError(" or ".join(names))
+
+
+def _word_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
+    gold = extract_answer(str(_field(row, "gold", "answer")), "number")
+    if gold is None:
+        raise ValueError(f"the answer {_field(row, 'gold', 'answer')!r} holds no number")
+    return str(_field(row, "question")), gold
+
+
+def _maths_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
+    return str(_field(row, "problem", "question")), str(_field(row, "answer", "gold"))
+
+
+def _any_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
+    return str(_field(row, "question")), str(_field(row, "answer"))
+
+
+def _numbers(value: Any) -> list[int]:
+    if isinstance(value, str):
+        value = re.split(r"[\s,]+", value.strip())
+    numbers = [int(each) for each in value]
+    if not 2 <= len(numbers) <= 10 or any(not 0 <= n < 10**9 for n in numbers):
+        raise ValueError(f"the numbers are {numbers}; a game has 2 to 10, none negative")
+    return numbers
+
+
+def _game24(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
+    numbers = _numbers(_field(row, "numbers", "x", "question"))
+    text = (
+        f"Use each of the numbers {', '.join(map(str, numbers))} exactly once, with +, -, * and / "
+        "and brackets, to make 24."
+    )
+    return text, {"numbers": list(numbers), "target": 24, "is_all": True}
+
+
+def _countdown(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
+    numbers, target = _numbers(_field(row, "numbers", "nums")), int(_field(row, "target"))
+    text = (
+        f"Use some or all of the numbers {', '.join(map(str, numbers))}, each at most once, with "
+        f"+, -, * and / and brackets, to make {target}."
+    )
+    return text, {"numbers": list(numbers), "target": target, "is_all": False}
+
+
+def _number_of(text: str) -> str | None:
+    return extract_answer(text, "number")
+
+
+def _is_equal_number(answer: str, gold: JsonValue) -> bool:
+    try:
+        return Fraction(answer) == Fraction(str(gold))
+    except (ValueError, ZeroDivisionError):
+        return answer == gold
+
+
+def _is_equal_maths(answer: str, gold: JsonValue) -> bool:
+    return answer == canonical(str(gold))
+
+
+def _wins_game(answer: str, gold: JsonValue) -> bool:
+    return isinstance(gold, dict) and makes_target(answer, gold)
+
+
+TASKS: Final[Mapping[str, Task]] = {
+    task.name: task
+    for task in (
+        Task(name="gsm8k", read=_word_problem, answer_of=_number_of, is_right=_is_equal_number),
+        Task(name="math", read=_maths_problem, answer_of=maths_answer, is_right=_is_equal_maths),
+        Task(
+            name="game24",
+            read=_game24,
+            answer_of=game_answer,
+            is_right=_wins_game,
+            instruction=_GAME_INSTRUCTION,
+            is_checkable=True,
+        ),
+        Task(
+            name="countdown",
+            read=_countdown,
+            answer_of=game_answer,
+            is_right=_wins_game,
+            instruction=_GAME_INSTRUCTION,
+            is_checkable=True,
+        ),
+        Task(name="jsonl", read=_any_problem, answer_of=maths_answer, is_right=_is_equal_maths),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IsRight:
+    """Whether a text's answer wins a number game: a verifier that knows no solution."""
+
+    task: str
+    gold: JsonValue
+
+    def __call__(self, text: str) -> bool:
+        task = TASKS[self.task]
+        answer = task.answer_of(text)
+        return answer is not None and task.is_right(answer, self.gold)
+
+
+def countdown_rows(num: int, *, seed: int = 0, num_numbers: int = 4) -> Iterator[dict[str, Any]]:
+    """Yield rows of Countdown that have a solution: numbers to 99, a target from 10 to 100."""
+    chance = random.Random(f"countdown {seed}")
+    made = 0
+    while made < num:
+        numbers = [chance.randint(1, 99) for _ in range(num_numbers)]
+        text = _random_expression(numbers, chance)
+        target = value_of(text)
+        if target is not None and target.denominator == 1 and 10 <= target <= 100:
+            made += 1
+            yield {"id": f"countdown/{seed}/{made}", "numbers": numbers, "target": int(target)}
+
+
+def _random_expression(numbers: Sequence[int], chance: random.Random) -> str:
+    parts = list(map(str, numbers))
+    while len(parts) > 1:
+        left = parts.pop(chance.randrange(len(parts)))
+        right = parts.pop(chance.randrange(len(parts)))
+        parts.append(f"({left} {chance.choice('+-*/')} {right})")
+    return parts[0]

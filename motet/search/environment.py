@@ -1,0 +1,125 @@
+"""An environment as a search sees it: which actions there are, and where they lead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pydantic import JsonValue
+
+from motet.errors import SearchError
+from motet.search.metering import Meter
+from motet.search.partials import Step
+from motet.search.spending import Limits, Spend
+from motet.search.tools import Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where an action leads."""
+
+    state: JsonValue
+    reward: float = 0.0
+    is_terminal: bool = False
+
+
+Listed: TypeAlias = Sequence[Step] | Lost
+ListActions: TypeAlias = Callable[
+    [Sequence[JsonValue]], Awaitable[Sequence[Listed]] | Sequence[Listed]
+]
+"""Takes states, returns each one's actions; a step's `prior` is its fast reward."""
+Reached: TypeAlias = Outcome | Lost
+Advance: TypeAlias = Callable[
+    [Sequence[tuple[JsonValue, Step]]], Awaitable[Sequence[Reached]] | Sequence[Reached]
+]
+"""Takes states with an action each, returns where these lead; it must not change the states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentProblem:
+    """A world in which a search acts, as callables; sync or async, each takes whole batches.
+
+    Of the limits, `max_proposals` bounds the states whose actions are listed, `max_scores` the
+    actions that are taken.
+    """
+
+    start: JsonValue
+    list_actions: ListActions
+    advance: Advance
+    is_terminal: Callable[[JsonValue], bool] | None = None
+    """Whether the world ends in a state though the outcome does not say so; asked of `start` too."""
+    step_tokens: int | None = None
+    """The most tokens that listing one state's actions takes; needed for `max_tokens`."""
+
+    def tools(self, limits: Limits, spend: Spend) -> EnvironmentTools:
+        """Return the callables as a search sees them."""
+        return EnvironmentTools(self, limits, spend)
+
+
+class EnvironmentTools(Meter):
+    """An environment's callables while a search runs; they keep its limits."""
+
+    def __init__(self, problem: EnvironmentProblem, limits: Limits, spend: Spend) -> None:
+        super().__init__(limits, spend, step_tokens=problem.step_tokens)
+        self._environment = problem
+
+    @property
+    def start(self) -> JsonValue:
+        return self._environment.start
+
+    def is_over(self, state: JsonValue) -> bool:
+        """Whether the problem says that the world ends in `state`."""
+        is_terminal = self._environment.is_terminal
+        return is_terminal is not None and is_terminal(state)
+
+    async def list_actions(self, states: Sequence[JsonValue]) -> list[list[Step] | None]:
+        """Return each state's actions; None where that failed or a limit was reached.
+
+        Raises:
+            SearchError: The environment breaks its contract.
+        """
+        results: list[list[Step] | None] = [None] * len(states)
+        asked = states[: self.may_propose(len(states))]
+        if not asked:
+            return results
+        taken = tokens = 0
+        found = await self.call("list_actions", self._environment.list_actions, asked)
+        for place, steps in enumerate(found):
+            if self.is_lost(steps):
+                continue
+            for step in steps:
+                if not isinstance(step, Step):
+                    raise SearchError(f"list_actions gave {step!r}; it must give Step objects")
+                tokens += step.num_tokens
+            taken += 1
+            results[place] = list(steps)
+        self.count(proposals=taken, tokens=tokens)
+        return results
+
+    async def advance(self, pairs: Sequence[tuple[JsonValue, Step]]) -> list[Outcome | None]:
+        """Return where each action leads; None where that failed or a limit was reached.
+
+        Raises:
+            SearchError: The environment breaks its contract.
+        """
+        results: list[Outcome | None] = [None] * len(pairs)
+        asked = pairs[: self.may_score(len(pairs))]
+        if not asked:
+            return results
+        found = await self.call("advance", self._environment.advance, asked)
+        for place, outcome in enumerate(found):
+            if not self.is_lost(outcome):
+                results[place] = self._checked(outcome)
+        self.count(scores=len(asked))
+        return results
+
+    def _checked(self, outcome: Any) -> Outcome:
+        if not isinstance(outcome, Outcome):
+            raise SearchError(f"advance gave {outcome!r}; it must give Outcome objects")
+        if not math.isfinite(outcome.reward):
+            raise SearchError(f"advance gave the reward {outcome.reward}; rewards must be finite")
+        if not outcome.is_terminal and self.is_over(outcome.state):
+            return Outcome(outcome.state, outcome.reward, is_terminal=True)
+        return outcome

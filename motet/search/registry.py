@@ -1,0 +1,68 @@
+"""Algorithms by name, with their settings as text: `beam`, `beam(n=16, width=4)`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from dataclasses import fields
+from importlib import import_module
+from typing import Any, Final
+
+from motet.errors import ConfigError
+from motet.search.algorithm import Algorithm
+
+ALGORITHMS: Final = {
+    "adaptive-consistency": "motet.search.adaptive_consistency:AdaptiveConsistency",
+    "adaptive-sampling": "motet.search.adaptive:AdaptiveSampling",
+    "astar": "motet.search.astar:AStar",
+    "beam": "motet.search.beam:Beam",
+    "best-of-n": "motet.search.best_of_n:BestOfN",
+    "dfs-prune": "motet.search.dfs_prune:DFSPrune",
+    "dvts": "motet.search.dvts:DVTS",
+    "early-pruning": "motet.search.early_pruning:EarlyPruning",
+    "mcts": "motet.search.mcts:MCTS",
+    "mcts-alpha": "motet.search.mcts_alpha:MCTSAlpha",
+    "parallel-tempering": "motet.search.tempering:ParallelTempering",
+    "particle-gibbs": "motet.search.particle_gibbs:ParticleGibbs",
+    "particles": "motet.search.particles:Particles",
+    "speculative-rejection": "motet.search.speculative_rejection:SpeculativeRejection",
+}
+"""Name -> where the class is."""
+
+
+def find_algorithm(text: str) -> Algorithm[Any, Any]:
+    """Return the algorithm that `text` names; its settings are Python literals.
+
+    Raises:
+        ConfigError: There is no such algorithm or setting, or a value is wrong.
+    """
+    name, bracket, rest = text.strip().partition("(")
+    place = ALGORITHMS.get(name.strip().replace("_", "-").lower())
+    if place is None:
+        raise ConfigError(f"algorithm is {text!r}; {_hint(name, ALGORITHMS)}")
+    module, _, attribute = place.partition(":")
+    kind: Any = getattr(import_module(module), attribute)
+    settings = _settings(text, rest) if bracket else {}
+    known = [each.name for each in fields(kind)]
+    for setting in settings:
+        if setting not in known:
+            raise ConfigError(f"{name} has no setting {setting!r}; {_hint(setting, known)}")
+    found: Algorithm[Any, Any] = kind(**settings)
+    return found
+
+
+def _settings(text: str, rest: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("settings are given as name=value")
+        return {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as exc:
+        raise ConfigError(
+            f"algorithm is {text!r}; settings are written as in beam(n=16, width=4)"
+        ) from exc
+
+
+def _hint(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"

@@ -1,0 +1,137 @@
+"""A problem of single tokens: what may follow, what weighs how much; checked, counted, in batches."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from motet.errors import SearchError
+from motet.search.metering import Meter
+from motet.search.potentials import Array, NextLogprobs, Potential, Tokens, normalised_row
+from motet.search.spending import NO_LIMITS, NOTHING, Limits, Spend
+
+_CACHED: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenProblem:
+    """A model's next tokens, and the weights of texts. The texts drawn are the model's, weighed."""
+
+    next_logprobs: NextLogprobs
+    end: int
+    """The token that ends a text."""
+    decode: Callable[[Tokens], str]
+    potential: Potential | None = None
+    """May choose the tokens."""
+    critic: Potential | None = None
+    """Weighs texts as well, but only what was drawn: one that is too costly for every token."""
+
+    def tools(self, limits: Limits, spend: Spend) -> TokenTools:
+        """Return the callables as a search sees them."""
+        return TokenTools(self, limits, spend)
+
+
+class TokenTools(Meter):
+    """A problem's callables while a search runs; they keep its limits.
+
+    A text whose next tokens are asked for is a proposal and a token; one that is weighed by a
+    potential is a score. A batch that the limits do not hold is not asked for at all.
+    """
+
+    def __init__(
+        self, problem: TokenProblem, limits: Limits = NO_LIMITS, spend: Spend = NOTHING
+    ) -> None:
+        super().__init__(limits, spend, step_tokens=1)
+        self.problem = problem
+        self._known: OrderedDict[Tokens, Array] = OrderedDict()
+        self._size: int | None = None
+
+    async def next_logprobs(self, texts: Sequence[Tokens]) -> dict[Tokens, Array] | None:
+        """Return log-probabilities `[V]` of what follows each text, without those that failed.
+
+        What is still known is not asked for again. None where a limit is reached.
+
+        Raises:
+            SearchError: The model breaks its contract, or failed for all.
+        """
+        unique = list(dict.fromkeys(texts))
+        found = {text: self._known[text] for text in unique if text in self._known}
+        asked = [text for text in unique if text not in found]
+        if self.may_propose(len(asked)) < len(asked):
+            return None
+        if asked:
+            given = await self.call("next_logprobs", self.problem.next_logprobs, asked)
+            rows = {t: row for t, row in zip(asked, given, strict=True) if not self.is_lost(row)}
+            if self.is_spent:
+                return None
+            self.count(proposals=len(asked), tokens=len(rows))
+            for text, row in rows.items():
+                found[text] = self._kept(text, normalised_row(row))
+            if not found:
+                raise SearchError(f"next_logprobs failed for all of {len(asked)} texts")
+        return found
+
+    def _kept(self, text: Tokens, row: Array) -> Array:
+        self._size = self._size or len(row)
+        if len(row) != self._size or not 0 <= self.problem.end < len(row):
+            raise SearchError(
+                f"next_logprobs gave {len(row)} logits; there are {self._size} tokens, "
+                f"and the one that ends a text is {self.problem.end}"
+            )
+        self._known[text] = row
+        if len(self._known) > _CACHED:
+            self._known.popitem(last=False)
+        return row
+
+    async def logw_next(self, texts: Sequence[Tokens]) -> dict[Tokens, Array] | None:
+        """Return how the potential changes with each token; None where a limit is reached.
+
+        Raises:
+            SearchError: The potential breaks its contract.
+        """
+        import numpy as np
+
+        potential, size = self.problem.potential, self._size
+        unique = list(dict.fromkeys(texts))
+        if potential is None or size is None:
+            return dict.fromkeys(unique, 0.0)
+        if self.may_score(len(unique)) < len(unique):
+            return None
+
+        async def call(batch: Sequence[Tokens]) -> Sequence[Array]:
+            return await potential.logw_next(batch, size, self.problem.end)
+
+        rows = await self.call("logw_next", call, unique)
+        if any(self.is_lost(row) for row in rows):
+            return None
+        self.count(scores=len(unique))
+        rows = [np.asarray(row, dtype=np.float64) for row in rows]
+        for row in rows:
+            if row.shape != (size,) or not (row < math.inf).all():
+                raise SearchError("logw_next gave NaN, inf, or not one number for each token")
+        return dict(zip(unique, rows, strict=True))
+
+    async def weigh(
+        self, potential: Potential, texts: Sequence[Tokens], *, are_complete: bool
+    ) -> list[float] | None:
+        """Return the log weights of texts; None where a limit is reached.
+
+        Raises:
+            SearchError: The potential breaks its contract.
+        """
+        unique = list(dict.fromkeys(texts))
+        if self.may_score(len(unique)) < len(unique):
+            return None
+        call = potential.complete if are_complete else potential.prefix
+        found = await self.call("a potential", call, unique)
+        if any(self.is_lost(value) for value in found):
+            return None
+        self.count(scores=len(unique))
+        for value in found:
+            if math.isnan(value) or value == math.inf:
+                raise SearchError(f"a potential gave the log weight {value}")
+        by_text = dict(zip(unique, found, strict=True))
+        return [by_text[text] for text in texts]

@@ -1,0 +1,245 @@
+"""Searches as programs: their calls are a run's calls."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import motet
+from motet import Budget, Model
+from motet.engine import Completion, Request
+from motet.errors import (
+    BudgetExhaustedError,
+    CapabilityError,
+    ConfigError,
+    EngineUnavailableError,
+    RunFailedError,
+    TooFewSurvivorsError,
+)
+from motet.programs import mixture_of_agents, solve
+from motet.programs.scorers import Check, Grading, Jury, SelfEvaluation
+from motet.programs.solve import Solution
+from motet.search import Beam, BestOfN, Limits
+from motet.testing import ScriptedEngine
+
+DEPTH = 3
+
+
+def written(request: Request) -> str:
+    last = request.prompt[-1]
+    return last.content if last.role == "assistant" else ""
+
+
+def numbers(request: Request) -> Any:
+    """Steps that are numbers below 100; the fourth is the last. Whole answers are four steps."""
+    chance = random.Random(f"{request.sampling.seed} {written(request)}")
+    is_last = written(request).count("\n\n") >= DEPTH
+    if not request.sampling.stop:
+        left = DEPTH + 1 - written(request).count("\n\n")
+        texts = [
+            "\n\n".join(str(chance.randrange(100)) for _ in range(left)) for _ in range(request.n)
+        ]
+        return tuple(Completion(text, "stop", None, (1, 2, 3)) for text in texts)
+    stop = None if is_last else "\n\n"
+    return tuple(
+        Completion(str(chance.randrange(100)), "stop", stop, (1, 2)) for _ in range(request.n)
+    )
+
+
+def quality(text: str) -> float:
+    return sum(int(number) for number in text.split()) / 400
+
+
+def engine(**settings: Any) -> ScriptedEngine:
+    return ScriptedEngine(numbers, **settings)
+
+
+def run(ref: Any, **settings: Any) -> Solution:
+    value: Solution = motet.run(ref, **{"store": None, **settings}).value
+    return value
+
+
+def test_a_step_keeps_its_delimiter_and_the_next_goes_on_behind_it() -> None:
+    served = engine()
+
+    found = run(
+        solve("q", algorithm=Beam(n=4, width=2), model=Model(served), scorer=Check(quality))
+    )
+
+    assert found.is_finished
+    assert found.text.count("\n\n") == DEPTH
+    seen = {written(request) for request in served.requests}
+    assert "" in seen
+    assert all(text == "" or text.endswith("\n\n") for text in seen)
+    assert found.why == "done"
+
+
+def test_the_best_is_the_best_scored_and_the_tree_holds_it() -> None:
+    found = run(
+        solve("q", algorithm=Beam(n=8, width=4), model=Model(engine()), scorer=Check(quality))
+    )
+
+    assert found.score == pytest.approx(quality(found.text))
+    finished = [each for each in found.candidates if each.is_finished]
+    assert found.score == max(each.score for each in finished)
+    assert found.text in {found.tree.partial(node.id).text for node in found.tree}
+
+
+def test_samples_of_one_place_share_a_request() -> None:
+    served = engine()
+
+    run(solve("q", algorithm=BestOfN(n=6), model=Model(served), scorer=Check(quality)))
+
+    assert [request.n for request in served.requests] == [6]
+
+
+def test_a_budget_ends_the_search_with_its_best_so_far() -> None:
+    ref = solve("q", algorithm=Beam(n=8, width=4), model=Model(engine()), scorer=Check(quality))
+
+    found = run(ref, budget=Budget(max_calls=2))
+
+    assert (found.why, found.is_finished) == ("limit", False)
+    assert found.text
+
+
+def test_a_budget_too_small_for_the_first_step_is_told() -> None:
+    ref = solve("q", algorithm=Beam(), model=Model(engine()), scorer=Check(quality))
+
+    with pytest.raises(RunFailedError) as failed:
+        run(ref, budget=Budget(max_tokens=5))
+
+    assert isinstance(failed.value.__cause__, BudgetExhaustedError)
+
+
+def test_limits_of_the_search_are_kept() -> None:
+    limits = Limits(max_proposals=5)
+
+    found = run(
+        solve("q", algorithm=Beam(), model=Model(engine()), scorer=Check(quality), limits=limits)
+    )
+
+    assert found.spend.proposals <= 5
+    assert found.why == "limit"
+
+
+def test_a_killed_search_asks_nothing_again(tmp_path: Path) -> None:
+    store = str(tmp_path / "runs.db")
+    served = engine()
+
+    def ref() -> Any:
+        return solve("q", algorithm=Beam(n=8, width=4), model=Model(served), scorer=Check(quality))
+
+    whole = run(ref(), seed=3)
+    asked = len(served.requests)
+    served.requests.clear()
+    first = motet.run(ref(), store=store, seed=3, budget=Budget(max_calls=3))
+    assert first.value.why == "limit"
+    served.requests.clear()
+
+    second = run(ref(), store=store, seed=3)
+
+    assert second == whole
+    assert len(served.requests) == asked - 3
+
+
+def test_an_engine_that_is_away_fails_the_run_instead_of_ending_the_search() -> None:
+    def away(request: Request) -> Any:
+        return EngineUnavailableError("away") if written(request) else numbers(request)
+
+    ref = solve("q", algorithm=Beam(), model=Model(ScriptedEngine(away)), scorer=Check(quality))
+
+    with pytest.raises(RunFailedError) as failed:
+        run(ref)
+
+    assert isinstance(failed.value.__cause__, EngineUnavailableError)
+
+
+def test_steps_need_an_engine_that_continues() -> None:
+    unable = Model(engine(capabilities=frozenset()))
+    with pytest.raises(RunFailedError) as failed:
+        run(solve("q", algorithm=Beam(), model=unable, scorer=Check(quality)))
+    assert isinstance(failed.value.__cause__, CapabilityError)
+
+    assert run(solve("q", algorithm=BestOfN(n=2), model=unable, scorer=Check(quality))).text
+
+
+def test_a_scorer_that_fails_everywhere_leaves_nothing_to_show() -> None:
+    ref = solve("q", algorithm=Beam(), model=Model(engine()), scorer=Check(lambda text: 1 / 0))
+
+    with pytest.raises(RunFailedError) as failed:
+        run(ref)
+
+    assert isinstance(failed.value.__cause__, TooFewSurvivorsError)
+    assert "ZeroDivisionError" in str(failed.value.__cause__)
+
+
+def test_a_search_is_a_model_and_its_scorer_a_jury() -> None:
+    jury = Jury((Check(quality), Check(lambda text: 0.5)))
+    inner = solve.as_model(algorithm=Beam(n=4, width=2), model=Model(engine()), scorer=jury)
+    outer = engine()
+
+    ref = mixture_of_agents("q", proposers=[inner, inner], aggregator=Model(outer), layers=2)
+
+    assert motet.plan(ref).problems == ()
+    motet.run(ref, store=None)
+    [fused] = outer.requests
+    assert any(message.content.count("\n\n") >= 2 * DEPTH for message in fused.prompt)
+
+
+@pytest.mark.parametrize("calls", [7, 31, 60])
+def test_budgets_hold_over_nested_searches(calls: int) -> None:
+    served = engine()
+    inner = solve.as_model(algorithm=Beam(n=4, width=2), model=Model(served), scorer=Check(quality))
+    ref = mixture_of_agents("q", proposers=[inner] * 3, aggregator=Model(served), layers=3)
+
+    with contextlib.suppress(RunFailedError):
+        motet.run(ref, store=None, budget=Budget(max_calls=calls))
+
+    assert len(served.requests) <= calls
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"algorithm": "bean(n=2)"}, "did you mean 'beam'"),
+        ({"algorithm": "beam(m=2)"}, "no setting 'm'"),
+        ({"algorithm": "beam(n=6, width=4)"}, "n is 6"),
+        ({"algorithm": "beam(n=__import__('os'))"}, "settings are written as"),
+        ({"scorer": "judge"}, "scorer is 'judge'"),
+        ({"delimiter": ""}, "delimiter"),
+        ({"step_tokens": 0}, "step_tokens is 0"),
+        ({"scorer": None}, "needs a scorer"),
+    ],
+)
+def test_wrong_settings_are_told_before_a_token_is_spent(
+    changed: dict[str, Any], said: str
+) -> None:
+    served = engine()
+    given = {"algorithm": "beam", "scorer": "self", **changed}
+
+    with pytest.raises((RunFailedError, ConfigError), match=said):
+        run(solve("q", model=Model(served), **given))
+
+    assert not served.requests
+
+
+def test_named_scorers_ask_the_model_itself() -> None:
+    def both(request: Request) -> Any:
+        if request.candidates:
+            return tuple(-float(i) for i, _ in enumerate(request.candidates))
+        return numbers(request)
+
+    from motet.engine import Capability
+
+    able = frozenset({Capability.CONTINUE, Capability.SCORE})
+    for scorer in ("self", "grade"):
+        served = Model(ScriptedEngine(both, capabilities=able))
+        found = run(solve("q", algorithm="best-of-n(n=2)", model=served, scorer=scorer))
+        assert found.score is not None
+        assert 0 <= found.score <= 1
+    assert isinstance(SelfEvaluation(served), SelfEvaluation)
+    assert Grading(served).scale == (1, 2, 3, 4, 5)
