@@ -19,6 +19,7 @@ from motet.cli.terminal import (
     safe_plain,
     shown_usage,
     shown_value,
+    summary_of,
     write,
 )
 from motet.errors import MotetError, RunFailedError
@@ -108,8 +109,9 @@ def run_invocation(
         write(as_json(_result_json(result, cost)))
     elif not is_written:
         write(shown_value(result.value), raw=is_raw)
-    if not is_quiet and not is_json and hasattr(result.value, "summary"):
-        note(result.value.summary())
+    summary = summary_of(result.value)
+    if summary is not None and not is_quiet and not is_json:
+        note(summary)
     if not is_quiet:
         took = shown_usage(result.usage, result.cost, result.duration_s)
         note(f"{took}  run {result.run_id}")

@@ -27,6 +27,7 @@ __all__ = [
     "shown_usage",
     "shown_value",
     "stderr_console",
+    "summary_of",
     "write",
 ]
 
@@ -98,9 +99,17 @@ def shown_value(value: Any) -> str:
     """A text as it is, a value that sums itself up by its text, anything else as indented JSON."""
     if isinstance(value, str):
         return value
-    if hasattr(value, "summary"):
+    if summary_of(value) is not None:
         return str(value)
     return json.dumps(safe_plain(value), indent=2, ensure_ascii=False)
+
+
+def summary_of(value: Any) -> str | None:
+    """What is told beside a search's solution; None for any other value."""
+    solving = sys.modules.get("motet.programs.solve")
+    if solving is None or not isinstance(value, solving.Solution):
+        return None
+    return str(value.summary())
 
 
 def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:

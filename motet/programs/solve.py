@@ -16,6 +16,7 @@ from motet.errors import (
     EngineError,
     MotetError,
     ProgramError,
+    PromptTooLongError,
     TooFewSurvivorsError,
 )
 from motet.model import Model
@@ -60,6 +61,8 @@ class Solution:
     """False where the search ended before any candidate did; the text is then the best start."""
     why: str
     """Why the search ended; see `motet.search.driver.Why`."""
+    error: str | None = None
+    """What failed, where it ended so."""
     candidates: tuple[Attempt, ...] = ()
     """Finished ones first, best first."""
     node: int | None = None
@@ -80,6 +83,7 @@ class Solution:
             f"{state}{score}; the search ended ({self.why}) after {self.num_steps} steps, "
             f"{self.spend.proposals} proposals, {self.spend.scores} scores"
         )
+        head += f"\n{self.error}" if self.error else ""
         return f"{head}\n{to_text(self.tree, best=self.node, max_nodes=max_nodes)}"
 
 
@@ -156,7 +160,8 @@ async def solve(
         propose=calls.propose,
         score=calls.score if scorer is not None else None,
         verify=calls.verify if verify is not None else None,
-        step_tokens=max(step_tokens, answer_tokens),
+        step_tokens=step_tokens,
+        answer_tokens=answer_tokens,
     )
     result = await search(chosen, problem, seed=seed, limits=limits)
     return _solution(result, calls.failures)
@@ -164,8 +169,9 @@ async def solve(
 
 def _solution(result: SearchResult, failures: list[MotetError]) -> Solution:
     best = result.best
-    if isinstance(result.error, (EngineError, ProgramError)):
-        raise result.error
+    is_away = isinstance(result.error, EngineError) and result.error.retryable
+    if result.error is not None and (is_away or isinstance(result.error, ProgramError)):
+        raise result.error  # the run goes on when the engine is back, or the program is mended
     if best is None:
         if result.error is not None:
             raise result.error
@@ -183,6 +189,7 @@ def _solution(result: SearchResult, failures: list[MotetError]) -> Solution:
         score=best.score,
         is_finished=best.partial.is_finished,
         why=result.why,
+        error=None if result.error is None else str(result.error),
         candidates=tuple(map(_attempt, result.candidates)),
         node=best.node,
         num_steps=result.num_steps,
@@ -190,6 +197,12 @@ def _solution(result: SearchResult, failures: list[MotetError]) -> Solution:
         tree=result.tree,
         notes=dict(result.notes),
     )
+
+
+def _is_of_all(error: MotetError | None) -> bool:
+    """Whether an error says something of the engine, and not of one sample."""
+    is_of_one = isinstance(error, PromptTooLongError)
+    return isinstance(error, (EngineError, ProgramError)) and not is_of_one
 
 
 def _attempt(candidate: Candidate) -> Attempt:
@@ -212,28 +225,32 @@ class _Calls:
     failures: list[MotetError] = field(default_factory=list)
     """The first few."""
 
-    async def propose(self, asks: Sequence[Ask]) -> list[list[Step] | Lost]:
-        """Ask for all at once; where the budget does not hold so many samples, for fewer."""
-        given: list[list[Step] | Lost] = [UNPAID] * len(asks)
-        left = dict(enumerate(asks))
+    async def propose(self, asks: Sequence[Ask]) -> list[list[Step | Lost]]:
+        """Ask for all samples of a place at once; where the budget does not hold them, for as
+        many as it holds. Where they are to be scored, what is left then is for the scores.
+        """
+        given: list[list[Step | Lost]] = [[] for _ in asks]
+        left = {place: (ask.n, ask.n) for place, ask in enumerate(asks)}
         while left:
-            outcomes = await self._settled([self._asked(ask) for ask in left.values()])
-            for place, outcome in zip(list(left), outcomes, strict=True):
-                given[place] = (
-                    self._steps(outcome.value) if outcome.is_success else self._lost(outcome)
-                )
-                num = left[place].n // 2 if given[place] is UNPAID else 0
-                if num:
-                    left[place] = replace(left[place], n=num)
+            sent = [(place, replace(asks[place], n=num)) for place, (_, num) in left.items()]
+            outcomes = await self._settled([self._asked(ask) for _, ask in sent])
+            for (place, ask), outcome in zip(sent, outcomes, strict=True):
+                missing, num = left[place]
+                lost = None if outcome.is_success else self._lost(outcome)
+                if lost is UNPAID:
+                    num //= 2
                 else:
+                    given[place] += [FAILED] * num if lost else self._steps(ask, outcome.value)
+                    missing -= num
+                left[place] = missing, min(num, missing)
+                is_over = lost is not UNPAID and self.scorer is not None
+                if is_over or not left[place][1]:
+                    given[place] += [UNPAID] * missing
                     del left[place]
         return given
 
     def _asked(self, ask: Ask) -> Any:
-        most = self.most_tokens[1 if ask.is_whole else 0]
-        sampling: dict[str, Any] = {
-            "max_tokens": most if ask.max_tokens is None else min(most, ask.max_tokens)
-        }
+        sampling: dict[str, Any] = {"max_tokens": self._most(ask)}
         if not ask.is_whole:
             sampling["stop"] = (self.delimiter,)
         temperature = self.temperature if ask.temperature is None else ask.temperature
@@ -242,15 +259,21 @@ class _Calls:
         bound = continue_solution.on(self.model, **sampling).samples(ask.n)
         return bound(self.question, ask.partial.text, self.instruction)
 
-    def _steps(self, completions: list[Completion]) -> list[Step]:
-        return [self._step(each) for each in completions if each.finish_reason != "abort"]
+    def _most(self, ask: Ask) -> int:
+        most = self.most_tokens[1 if ask.is_whole else 0]
+        return most if ask.max_tokens is None else min(most, ask.max_tokens)
 
-    def _step(self, completion: Completion) -> Step:
-        is_delimited = completion.stop_reason == self.delimiter
+    def _steps(self, ask: Ask, completions: list[Completion]) -> list[Step]:
+        return [self._step(ask, each) for each in completions if each.finish_reason != "abort"]
+
+    def _step(self, ask: Ask, completion: Completion) -> Step:
+        is_delimited = not ask.is_whole and completion.stop_reason == self.delimiter
+        # An engine that does not name tokens does not count them: then the most there can be.
+        uncounted = self._most(ask) if completion.text else 0
         return Step(
             completion.text + (self.delimiter if is_delimited else ""),
             is_last=completion.finish_reason == "stop" and not is_delimited,
-            num_tokens=len(completion.token_ids),
+            num_tokens=len(completion.token_ids) or uncounted,
         )
 
     async def score(self, partials: Sequence[Partial]) -> list[float | Lost]:
@@ -272,8 +295,10 @@ class _Calls:
             EngineError, ProgramError: All calls failed so.
         """
         outcomes: list[Outcome[Any]] = await settled(refs)
+        if not outcomes:
+            return []
         errors = [outcome.error for outcome in outcomes]
-        if all(isinstance(error, (EngineError, ProgramError)) for error in errors):
+        if all(map(_is_of_all, errors)):
             for error in errors:
                 assert error is not None
                 raise error

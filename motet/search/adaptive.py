@@ -105,9 +105,11 @@ class AdaptiveSampling:
                 raise ConfigError(
                     f"temperature_schedule gave {temperature}; it must give numbers from 0 on"
                 )
+        before = tools.spend.proposals
         found = await tools.propose(
             [Ask(Partial(), is_whole=True, temperature=each) for each in temperatures]
         )
+        num_draws = state.num_draws + tools.spend.proposals - before
         steps = [step for each in found for step in each]
         partials = [Partial((step,)) for step in steps]
         scores = await tools.score(partials) if partials else []
@@ -115,7 +117,7 @@ class AdaptiveSampling:
             [(0, step, score) for step, score in zip(steps, scores, strict=True)]
         )
         new = tuple(Candidate(*each) for each in zip(partials, scores, ids, strict=True))
-        return replace(state, tree=tree, candidates=(*state.candidates, *new), num_draws=last)
+        return replace(state, tree=tree, candidates=(*state.candidates, *new), num_draws=num_draws)
 
     def is_done(self, state: AdaptiveState) -> bool:
         is_enough = any(c.score is not None and c.score > self.threshold for c in _finished(state))

@@ -61,6 +61,7 @@ class AdaptiveConsistency:
 
     async def step(self, state: ConsistencyState, tools: Tools) -> ConsistencyState:
         num = min(self.batch, self.max_draws - state.num_draws)
+        before = tools.spend.proposals
         [steps] = await tools.propose([Ask(Partial(), num, is_whole=True)])
         tree, ids = state.tree.grown([(0, step, None) for step in steps])
         new = [
@@ -70,7 +71,7 @@ class AdaptiveConsistency:
             state,
             tree=tree,
             candidates=(*state.candidates, *new),
-            num_draws=state.num_draws + num,
+            num_draws=state.num_draws + tools.spend.proposals - before,
         )
 
     def is_done(self, state: ConsistencyState) -> bool:

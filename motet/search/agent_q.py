@@ -114,7 +114,8 @@ class AgentQ:
     Actions must be undoable: the environment says where an action leads without taking it.
 
     Source: Putta et al. 2024 (Agent Q, arXiv:2408.07199), by its abstract, and
-    sentient-engineering/agent-q. Departures: what a critic answers is checked, and falls back to
+    sentient-engineering/agent-q. Departures: the answer is the finished path
+    of highest return; what a critic answers is checked, and falls back to
     the first action left; it sees actions in a drawn order. `alpha` of 0.5 is ours; 1 is the mean
     of the returns alone, as the code has it.
     """

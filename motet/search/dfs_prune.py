@@ -85,6 +85,8 @@ class DFSPrune:
             for child in order[: kept_count(len(order), self.prune_ratio)]
             if self.min_score is None or (tree[child].score or 0.0) >= self.min_score
         ]
+        if not kept:
+            return replace(state, cut=(*state.cut, node) if node else state.cut)
         ended = [child for child in kept if (last := tree[child].step) and last.is_last]
         going = [child for child in kept if child not in ended]
         if tree[node].depth + 1 >= self.max_depth:
@@ -101,7 +103,9 @@ class DFSPrune:
         completed = [_candidate(state.tree, node) for node in state.completed]
         if self.num_paths is not None:
             completed = completed[: self.num_paths]
-        unfinished = [_candidate(state.tree, node) for node in (*state.cut, *state.open) if node]
+        unfinished = [
+            _candidate(state.tree, node) for node in (*state.cut, *reversed(state.open)) if node
+        ]
         return Found(
             best=best(completed) or best(unfinished),
             is_elected=not completed,

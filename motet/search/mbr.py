@@ -110,7 +110,7 @@ class Mbr:
     def __post_init__(self) -> None:
         whole("n", self.n)
         if self.num_references is not None:
-            whole("num_references", self.num_references)
+            whole("num_references", self.num_references, 2)
             if self.num_references > self.n:
                 raise ConfigError(
                     f"num_references is {self.num_references}; it must be at most n, {self.n}"

@@ -11,7 +11,7 @@ from motet.search.algorithm import Found, rng
 from motet.search.environment import Outcome
 from motet.search.mcts_state import MCTSState, counted, reach_root
 from motet.search.mcts_tree import TERMINAL, MCTSTree, distinct_steps
-from motet.search.partials import Candidate, Step
+from motet.search.partials import Candidate, Partial, Step
 from motet.search.rollouts import Moves, propose_at, roll_out
 from motet.search.settings import number, whole
 from motet.search.tools import Tools
@@ -78,6 +78,9 @@ class MCTSAlpha:
         tree.check_turn(search.num_rollouts)
         if not tree.marks[0]:
             reach_root(tree, tools)
+        if tree.marks[0] == TERMINAL:
+            solved = Candidate(Partial(), 0.0, 0)
+            return replace(state, search=replace(search, unfinished=solved), is_over=True)
         moves = self._moves(search, tools)
         left = self.num_simulations - state.num_simulations
         if left > 0:

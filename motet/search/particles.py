@@ -44,6 +44,8 @@ class Weighing:
     weight: Weight
     target: Target
     temperature: float
+    is_redrawn: bool = True
+    """Whether particles are drawn anew, and their weights forgotten, at every step."""
 
     def log_potential(self, score: float | None) -> float:
         """Return the log weight that a score stands for; 0 where there is none.
@@ -71,7 +73,8 @@ class Weighing:
         if math.isinf(log_weight) or math.isinf(potential):
             log_weight = -math.inf
         elif self.target == "steps":
-            log_weight += potential
+            # One that ended keeps its weight; where all are drawn anew it is weighed anew too.
+            log_weight += potential if is_new or self.is_redrawn else 0.0
         else:
             log_weight += potential - particle.log_potential
         return Particle(node.id, log_weight, potential)
@@ -152,7 +155,12 @@ class Particles:
             seed=(state.seed, state.num_steps),
             is_whole=state.num_steps == self.max_steps - 1,
         )
-        weighing = Weighing(self.weight, self.target, self.temperature_at(state.num_steps))
+        weighing = Weighing(
+            self.weight,
+            self.target,
+            self.temperature_at(state.num_steps),
+            is_redrawn=self.ess_threshold is None,
+        )
         left = iter(children)
         particles: list[Particle] = []
         for particle in state.particles:

@@ -249,8 +249,9 @@ class Refinement:
         """Return value and critique of each text; None where it could not be judged."""
         results: list[tuple[float, str] | None] = [None] * len(texts)
         places = list(range(len(texts)))
-        for _ in range(1 + self.num_tries):
-            if not places or tools.is_spent:
+        for attempt in range(1 + self.num_tries):
+            # What was written before a limit was met is judged once all the same.
+            if not places or (attempt and tools.is_spent):
                 break
             found = await tools.judge([texts[i] for i in places], self.num_votes)
             tied = []

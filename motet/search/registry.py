@@ -37,7 +37,7 @@ def find_algorithm(text: str) -> Algorithm[Any, Any]:
         ConfigError: There is no such algorithm or setting, or a value is wrong.
     """
     name, bracket, rest = text.strip().partition("(")
-    place = ALGORITHMS.get(name.strip().replace("_", "-").lower())
+    place = ALGORITHMS.get(_key(name))
     if place is None:
         raise ConfigError(f"algorithm is {text!r}; {_hint(name, ALGORITHMS)}")
     module, _, attribute = place.partition(":")
@@ -47,15 +47,30 @@ def find_algorithm(text: str) -> Algorithm[Any, Any]:
     for setting in settings:
         if setting not in known:
             raise ConfigError(f"{name} has no setting {setting!r}; {_hint(setting, known)}")
-    found: Algorithm[Any, Any] = kind(**settings)
+        if callable(getattr(kind(), setting)):
+            raise ConfigError(f"{setting} of {name} is a function, which is given in Python only")
+    try:
+        found: Algorithm[Any, Any] = kind(**settings)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"algorithm is {text!r}: {exc}") from exc
     return found
+
+
+def _key(name: str) -> str:
+    """Return the name under which an algorithm stands, of it or of its class."""
+    plain = name.strip().replace("_", "-").lower()
+    classes = {place.rpartition(":")[2].lower(): key for key, place in ALGORITHMS.items()}
+    return classes.get(plain, plain)
 
 
 def _settings(text: str, rest: str) -> dict[str, Any]:
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+        names = [each.arg for each in call.keywords] if isinstance(call, ast.Call) else []
+        is_plain = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+        if not is_plain or None in names or len(set(names)) < len(names):
             raise ValueError("settings are given as name=value")
+        assert isinstance(call, ast.Call)
         return {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as exc:
         raise ConfigError(

@@ -43,7 +43,8 @@ class SpeculativeRejection:
     no answer is open. The scorer is one of whole answers, asked about unfinished ones. A round is
     an `Ask` for a whole answer of so many tokens, each round behind what is there.
 
-    Source: Sun et al. 2024, arXiv:2410.20290, and Zanette-Labs/SpeculativeRejection. Departures:
+    Source: Sun et al. 2024, arXiv:2410.20290, and Zanette-Labs/SpeculativeRejection. Departures: a
+    finished answer goes before one that was cut, whatever their scores;
     where the reference runs until the memory is full, a budget of key-value tokens says how far a
     round goes; what is kept is rounded up, where the reference's rounding may keep none; answers
     are not cut to the shortest; what the budget does not hold is dropped, the worst first.

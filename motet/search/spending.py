@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Final
 
+from pydantic import ConfigDict
+
 from motet.search.settings import number, whole
 
 
@@ -44,6 +46,8 @@ class Limits:
     Raises:
         ConfigError: A limit is negative or no number.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     max_proposals: int | None = None
     max_tokens: int | None = None

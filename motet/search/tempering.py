@@ -31,7 +31,8 @@ class ParallelTempering:
     A hot chain wanders, and hands what it finds to the colder one. The last chain's solutions
     answer; the best-scored counts from whichever chain it comes.
 
-    Source: parallel tempering of Puri et al. 2025, arXiv:2502.01618, algorithm 3. Departures: as of
+    Source: parallel tempering of Puri et al. 2025, arXiv:2502.01618, algorithm 3. Departures: a swap
+    weighs a solution as its target does, over all of its steps for `steps`; as of
     `ParticleGibbs`; neighbours swap one pair behind the other, from the hottest on.
     """
 

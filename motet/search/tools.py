@@ -47,9 +47,9 @@ class Ask:
     """Of the first continuation, from which the others count on; None is the proposer's own."""
 
 
-Proposed: TypeAlias = Sequence[Step] | Lost
+Proposed: TypeAlias = Sequence[Step | Lost] | Lost
 Propose: TypeAlias = Callable[[Sequence[Ask]], Awaitable[Sequence[Proposed]] | Sequence[Proposed]]
-"""Takes a batch, returns for each member at most `n` steps."""
+"""Takes a batch, returns for each member at most `n` steps; one that was lost may stand among them."""
 Score: TypeAlias = Callable[
     [Sequence[Partial]], Awaitable[Sequence[float | Lost]] | Sequence[float | Lost]
 ]
@@ -73,6 +73,8 @@ class Problem:
     """Bounds of scores, both included; None for any finite number."""
     step_tokens: int | None = None
     """The most tokens of one step or answer whose `Ask` sets no bound; needed for `max_tokens`."""
+    answer_tokens: int | None = None
+    """Of a whole answer, where that is another number."""
 
     def __post_init__(self) -> None:
         if self.step_tokens is not None:
@@ -130,8 +132,12 @@ class Tools:
             if given is UNPAID:
                 self.is_spent = True
                 continue
-            steps = [] if given is FAILED else _checked_steps(given, ask.n)
-            self.spend += Spend(proposals=ask.n, tokens=sum(step.num_tokens for step in steps))
+            kept, num_unpaid = _parted(given)
+            self.is_spent |= num_unpaid > 0
+            steps = [] if given is FAILED else _checked_steps(kept, ask.n - num_unpaid)
+            self.spend += Spend(
+                proposals=ask.n - num_unpaid, tokens=sum(step.num_tokens for step in steps)
+            )
             for step in steps:
                 if self._limits.max_tokens is not None and step.num_tokens > self._most(ask):
                     raise SearchError(
@@ -156,7 +162,10 @@ class Tools:
 
     def _most(self, ask: Ask) -> int:
         """Return the most tokens of one continuation."""
-        return ask.max_tokens if ask.max_tokens is not None else self._problem.step_tokens or 0
+        if ask.max_tokens is not None:
+            return ask.max_tokens
+        whole = self._problem.answer_tokens if ask.is_whole else None
+        return whole or self._problem.step_tokens or 0
 
     def _grant(self, asks: Sequence[Ask]) -> tuple[list[tuple[int, Ask]], Spend]:
         """Choose what the limits hold, in order, and what it takes at most."""
@@ -278,6 +287,14 @@ async def call_batch(call: Callable[[Any], Any], batch: Sequence[Any], name: str
     if len(results) != len(batch):
         raise SearchError(f"{name} gave {len(results)} results for a batch of {len(batch)}")
     return results
+
+
+def _parted(given: Any) -> tuple[Any, int]:
+    """Return a member's steps without those that were lost, and how many were not paid for."""
+    if not isinstance(given, (list, tuple)):
+        return given, 0
+    kept = [each for each in given if not isinstance(each, Lost)]
+    return kept, sum(each is UNPAID for each in given)
 
 
 def _checked_steps(given: Any, most: int) -> list[Step]:

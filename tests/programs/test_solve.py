@@ -17,6 +17,7 @@ from motet.errors import (
     CapabilityError,
     ConfigError,
     EngineUnavailableError,
+    PromptTooLongError,
     RunFailedError,
     TooFewSurvivorsError,
 )
@@ -243,3 +244,62 @@ def test_named_scorers_ask_the_model_itself() -> None:
         assert 0 <= found.score <= 1
     assert isinstance(SelfEvaluation(served), SelfEvaluation)
     assert Grading(served).scale == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("tokens", [300, 700, 1500])
+def test_samples_that_the_budget_does_not_hold_at_once_are_asked_for_while_it_lasts(
+    tokens: int,
+) -> None:
+    served = engine()
+    ref = solve(
+        "q", algorithm=BestOfN(n=8), model=Model(served), scorer=Check(quality), answer_tokens=200
+    )
+
+    found = run(ref, budget=Budget(max_tokens=tokens))
+
+    assert found.spend.proposals == sum(request.n for request in served.requests)
+    assert (found.why == "limit") == (found.spend.proposals < 8)
+
+
+def test_a_prompt_that_becomes_too_long_costs_its_path_alone() -> None:
+    def long(request: Request) -> Any:
+        if written(request).count("\n\n") >= 2:
+            return PromptTooLongError("too long", prompt_tokens=9, context_tokens=8)
+        if written(request):
+            stops = ("\n\n", None)
+            return tuple(Completion("9", "stop", stops[i % 2], (1,)) for i in range(request.n))
+        return numbers(request)
+
+    served = Model(ScriptedEngine(long))
+    found = run(solve("q", algorithm=Beam(n=4, width=2), model=served, scorer=Check(quality)))
+
+    assert found.is_finished
+
+
+def test_a_search_that_failed_says_why() -> None:
+    scorer = Check(lambda text: 0.5 if "\n\n" not in text.strip() else 1.2)
+
+    found = run(solve("q", algorithm=Beam(), model=Model(engine()), scorer=scorer))
+
+    assert found.why == "failed"
+    assert "1.2" in (found.error or "")
+    assert "1.2" in found.summary()
+
+
+def test_a_step_is_not_reserved_as_a_whole_answer() -> None:
+    limits = Limits(max_tokens=200)
+
+    found = run(
+        solve(
+            "q",
+            algorithm=Beam(n=4, width=2),
+            model=Model(engine()),
+            scorer=Check(quality),
+            step_tokens=10,
+            answer_tokens=1000,
+            limits=limits,
+        )
+    )
+
+    assert found.is_finished
+    assert found.spend.tokens <= 200

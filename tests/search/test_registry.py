@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motet.errors import ConfigError
-from motet.search import Beam
+from motet.search import Beam, BestOfN
 from motet.search.registry import ALGORITHMS, find_algorithm
 
 
@@ -20,6 +20,7 @@ def test_settings_are_literals() -> None:
     assert find_algorithm("beam(n=16, width=4)") == Beam(n=16, width=4)
     assert find_algorithm(" Beam( is_distinct=True )") == Beam(is_distinct=True)
     assert find_algorithm("beam()") == Beam()
+    assert find_algorithm("BestOfN(n=2)") == BestOfN(n=2)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,10 @@ def test_settings_are_literals() -> None:
         ("beam(n=4) + 1", "settings are written as"),
         ("beam(n=4", "settings are written as"),
         ("beam(n='4')", "n is '4'"),
+        ("beam(n=16)(n=4)", "settings are written as"),
+        ("beam(n=1, n=4)", "settings are written as"),
+        ("best-of-n(extract='final')", "extract of best-of-n is a function"),
+        ("early-pruning(checkpoints=5)", "checkpoints"),
         ("beam(n=0)", "n is 0"),
     ],
 )
