@@ -29,6 +29,8 @@ class BestOfNState:
     accepted: int | None = None
     """Place of the first candidate that the verifier accepts."""
     is_drawn: bool = False
+    is_cut: bool = False
+    """Whether a limit left something out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,14 @@ class BestOfN:
         added = [(0, step, score) for step, score in zip(steps, scores, strict=True)]
         tree, ids = state.tree.grown(added)
         candidates = tuple(Candidate(*each) for each in zip(partials, scores, ids, strict=True))
-        return replace(state, tree=tree, candidates=candidates, accepted=accepted, is_drawn=True)
+        return replace(
+            state,
+            tree=tree,
+            candidates=candidates,
+            accepted=accepted,
+            is_drawn=True,
+            is_cut=tools.is_spent,
+        )
 
     async def _accepted(self, partials: list[Partial], tools: Tools) -> int | None:
         finished = [place for place, each in enumerate(partials) if each.is_finished]
@@ -95,6 +104,8 @@ class BestOfN:
             chosen = state.candidates[state.accepted]
         elif how == "best":
             chosen = best(c for c in finished if c.score is not None)
+            if chosen is None and state.is_cut:
+                chosen = best(finished)  # unscored, and better than nothing
         else:
             chosen = elected(finished, self.extract, is_weighted=how == "weighted")
             counted = votes(finished, self.extract, is_weighted=how == "weighted")

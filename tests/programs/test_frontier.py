@@ -662,3 +662,19 @@ def test_a_small_model_is_studied_within_its_budgets(tmp_path: Path) -> None:
     assert all(0 < figure.tokens <= 600 and figure.text for figure in figures)
     assert all(figure.scores > 0 for figure in figures if figure.method.startswith("beam"))
     assert sum(figure.tokens for figure in figures) == result.usage.tokens
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [("beam", "beam needs a scorer"), ("best-of-n(choose='verified')", "needs a verifier")],
+)
+def test_an_algorithm_that_lacks_what_it_needs_is_refused_before_anything_is_asked(
+    algorithm: str, said: str
+) -> None:
+    """Greedy and the votes are not paid for either."""
+    engine = engine_of(sayer(1))
+
+    with pytest.raises(ConfigError, match=said):
+        study_call(study(algorithms=(algorithm,)), model=Model(engine), scorer=None)
+
+    assert not engine.requests

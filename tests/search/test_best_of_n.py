@@ -1,5 +1,6 @@
 """Best-of-N: its choices, what they cost, and what they do on real graded samples."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -11,8 +12,10 @@ import pytest
 from motet.errors import ConfigError, SearchError
 from motet.search.answers import maths_answer
 from motet.search.best_of_n import BestOfN
+from motet.search.driver import search
+from motet.search.partials import Step
 from motet.search.spending import Limits
-from motet.search.tools import FAILED
+from motet.search.tools import FAILED, Problem
 from tests.search.script import Script, solve, walk
 
 
@@ -157,3 +160,19 @@ def test_real_samples_give_the_published_rates() -> None:
         "majority": pytest.approx(expected["maj@8_string"], abs=1e-3),
         "verified": pytest.approx(expected["pass@8"], abs=1e-3),
     }
+
+
+def test_what_a_limit_left_unscored_is_better_than_nothing_and_a_failed_scorer_is_not() -> None:
+    def propose(asks: Any) -> Any:
+        return [[Step("a", is_last=True)] * ask.n for ask in asks]
+
+    def scored(partials: Any) -> Any:
+        return [FAILED] * len(partials)
+
+    problem = Problem(propose=propose, score=scored)
+    cut = asyncio.run(search(BestOfN(n=2), problem, limits=Limits(max_scores=0)))
+    failed = asyncio.run(search(BestOfN(n=2), problem))
+
+    assert cut.best is not None
+    assert (cut.best.text, cut.best.score, cut.why) == ("a", None, "limit")
+    assert failed.best is None

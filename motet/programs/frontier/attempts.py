@@ -81,6 +81,13 @@ class Drawn:
     votes: dict[str, int] = field(default_factory=dict)
 
 
+def needs_of(method: str) -> frozenset[str]:
+    """Return what a method cannot do without: `score`, `verify`."""
+    if method == GREEDY or most_votes(method) is not None:
+        return frozenset()
+    return frozenset(getattr(find_algorithm(method), "needs", ()))
+
+
 def check_method(text: str) -> None:
     """Refuse what is no method.
 

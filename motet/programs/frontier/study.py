@@ -17,6 +17,7 @@ from motet.programs.frontier.attempts import (
     attempt,
     check_method,
     most_votes,
+    needs_of,
 )
 from motet.programs.frontier.tasks import IsRight, Question, find_task
 from motet.programs.scorers import Check, Scorer, find_scorer
@@ -116,13 +117,19 @@ def study_call(
         concurrency: Most attempts at once. What they ask stands in one queue of the engine.
 
     Raises:
-        ConfigError: There is no such scorer, or the task's answers cannot be checked.
+        ConfigError: There is no such scorer, an algorithm needs one and there is none, or the
+            task's answers cannot be checked.
     """
     whole("concurrency", concurrency)
     if scorer == EXACT and not find_task(study.task).is_checkable:
         raise ConfigError(
             f"scorer is 'exact'; an answer of {study.task} cannot be checked without the right one"
         )
+    for method in study.algorithms:
+        needs = needs_of(method)
+        if "verify" in needs or ("score" in needs and scorer is None):
+            lacking = "a verifier, which a study has none" if "verify" in needs else "a scorer"
+            raise ConfigError(f"{method} needs {lacking}")
     given: Any = scorer
     if isinstance(scorer, str) and scorer != EXACT:
         given = find_scorer(scorer, judge or model)
