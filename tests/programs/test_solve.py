@@ -264,7 +264,7 @@ def test_samples_that_the_budget_does_not_hold_at_once_are_asked_for_while_it_la
 def test_a_prompt_that_becomes_too_long_costs_its_path_alone() -> None:
     def long(request: Request) -> Any:
         if written(request).count("\n\n") >= 2:
-            return PromptTooLongError("too long", prompt_tokens=9, context_tokens=8)
+            return PromptTooLongError("too long", prompt_tokens=9, max_tokens=8)
         if written(request):
             stops = ("\n\n", None)
             return tuple(Completion("9", "stop", stops[i % 2], (1,)) for i in range(request.n))

@@ -1,0 +1,145 @@
+"""Minimum Bayes risk: of n answers choose the one that the others, as references, rate highest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from motet.engine import Capability, Engine, LearningEngine
+from motet.errors import CapabilityError, ConfigError
+from motet.model import Model
+from motet.operations import program, step
+from motet.programs.chats import as_chat
+from motet.programs.scorers import Grading
+from motet.programs.solve import Solution, _Calls, _solution
+from motet.programs.verifier import expected_number
+from motet.prompts import prompt
+from motet.refs import Ref
+from motet.runtime.prompting import chat_text
+from motet.search.driver import search
+from motet.search.mbr import Mbr, MbrProblem, Utility, rouge_1
+from motet.search.settings import number, whole
+from motet.search.tools import FAILED, Lost
+from motet.types import Chat
+
+GRADES = (1, 2, 3, 4, 5)
+COMPARE = (
+    "Grade an answer to a question by how well it agrees with a reference answer, from 1 (worst) "
+    "to 5 (best). Reply with the grade only."
+)
+
+
+def _grade_chat(question: str | Chat, candidate: str, reference: str, instruction: str) -> str:
+    return (
+        f"{instruction}\n\n<question>\n{chat_text(as_chat(question))}\n</question>\n\n"
+        f"<reference>\n{reference}\n</reference>\n\n<answer>\n{candidate}\n</answer>"
+    )
+
+
+@prompt(chat=_grade_chat)
+def grade_given(question: str | Chat, candidate: str, reference: str, instruction: str) -> str:
+    """A grade of a candidate, given that a reference is right."""
+    raise NotImplementedError
+
+
+@step
+async def utilities_of(pairs: Sequence[tuple[str, str]], utility: Utility) -> list[Any]:
+    """What a function gives for pairs of candidate and reference; None for one that was lost."""
+    found = utility(pairs)
+    rated = await found if inspect.isawaitable(found) else found
+    return [None if isinstance(each, Lost) else each for each in rated]
+
+
+@program
+async def minimum_bayes_risk(
+    question: str | Chat,
+    *,
+    model: Model,
+    n: int = 30,
+    utility: Literal["rouge-1"] | Model | Utility = "rouge-1",
+    num_references: int | None = None,
+    temperature: float | None = 1.0,
+    answer_tokens: int = 1024,
+    instruction: str = COMPARE,
+    seed: int = 0,
+) -> Solution:
+    """Answer `question` `n` times; return the answer of highest mean utility under the others.
+
+    With a judge it costs n^2 - n grades of one token's log-probabilities each, or about
+    n * num_references. A budget that does not hold them all grades by as many references as it
+    holds; `notes` says how many pairs were rated.
+
+    Args:
+        question: A text or a chat.
+        model: Answers.
+        n: Answers.
+        utility: `rouge-1`; a judge, whose expected grade from 1 to 5 of the candidate given the
+            reference counts; or a function of pairs of texts.
+        num_references: Answers that are references, drawn by chance; None is all.
+        temperature: Of the answers; None leaves it to the model.
+        answer_tokens: Most tokens of an answer.
+        instruction: Tells the judge what to grade.
+        seed: Of the references; that of the answers comes from the run.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        CapabilityError: The judge cannot score.
+        BudgetExhaustedError: The budget did not hold one answer.
+        TooFewSurvivorsError: No answer came to its end.
+
+    Source: Wu et al. 2024, arXiv:2410.02902. Departures, besides those of `Mbr`: the judge's grade
+    is its mean by the grades' log-probabilities; its prompt and the temperature are ours.
+    """
+    if not isinstance(utility, Model) and utility != "rouge-1" and not callable(utility):
+        raise ConfigError(
+            f"utility is {utility!r}; it must be 'rouge-1', a Model or a function of pairs"
+        )
+    if isinstance(utility, Model):
+        _check_scores(utility)
+    if temperature is not None:
+        number("temperature", temperature, 0)
+    whole("answer_tokens", answer_tokens)
+    algorithm = Mbr(n=n, num_references=num_references)
+    calls = _Rating(question, model, None, None, "", "", temperature)
+    calls.most_tokens = (answer_tokens, answer_tokens)
+    if isinstance(utility, Model):
+        calls.scorer = Grading(utility)  # what a small budget holds is left for the grades
+    calls.utility = utility
+    calls.compare = instruction
+    problem = MbrProblem(propose=calls.propose, utility=calls.rate, step_tokens=answer_tokens)
+    result = await search(algorithm, problem, seed=seed)
+    return _solution(result, calls.failures)
+
+
+def _check_scores(judge: Model) -> None:
+    """Refuse a judge of which it is known, before answers are paid for, that it cannot score."""
+    engine = judge.engine
+    is_known = isinstance(engine, Engine) and not isinstance(engine, LearningEngine)
+    able = engine.capabilities if isinstance(engine, Engine) else frozenset()
+    if judge.program is not None or (is_known and Capability.SCORE not in able):
+        raise CapabilityError(f"utility is {judge.label}, which cannot score grades")
+
+
+@dataclass
+class _Rating(_Calls):
+    """A question's callables, made of calls of the running program."""
+
+    utility: Literal["rouge-1"] | Model | Utility = "rouge-1"
+    compare: str = COMPARE
+
+    async def rate(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float | Lost]:
+        if isinstance(self.utility, Model):
+            graded = [self._graded(*pair) for pair in pairs]
+            outcomes = await self._settled(graded)
+            return [o.value if o.is_success else self._lost(o) for o in outcomes]
+        if isinstance(self.utility, str):
+            return rouge_1(pairs)
+        rated = await utilities_of(list(pairs), self.utility)
+        return [FAILED if each is None else each for each in rated]
+
+    def _graded(self, candidate: str, reference: str) -> Ref[float]:
+        assert isinstance(self.utility, Model)
+        scored = grade_given.on(self.utility).scores([str(each) for each in GRADES])
+        return expected_number(scored(self.question, candidate, reference, self.compare))
