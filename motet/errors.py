@@ -30,6 +30,7 @@ MotetError
 ├── StepError                  a user's function raised; .error_type
 ├── CallCancelledError         the call lost a race, or nobody needed it any more
 ├── BudgetExhaustedError       a limit was reached; .limit, .limit_value
+├── SearchError                a search's callable broke its contract, or its checkpoint is another's
 ├── ReplayMismatchError        a resumed program made another call than the journal holds
 ├── StoreError                 the store cannot be read or written
 ├── PluginError                an entry point did not load
