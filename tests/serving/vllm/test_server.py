@@ -38,6 +38,7 @@ def test_the_server_is_known_for_what_it_is(vllm_server):
         Capability.LOGITS_PROCESSORS,
         Capability.EMBED,
         Capability.HIDDEN_STATES,
+        Capability.REWARD,
     }
     kinds = {"stop", "constraint", "cfg", "cad", "adacad", "trie", "length", "weighted"}
     assert kinds <= engine.decoding_rules.keys()

@@ -90,7 +90,8 @@ def test_generating_streamed_or_whole_is_the_same(vllm_server, tokenizer):
     assert whole.logprobs == streamed.logprobs
     assert sum((ids for ids, _ in pieces), ()) == whole.token_ids
     assert "".join(text for _, text in pieces) == whole.text
-    assert len(pieces) > 3
+    # A server that is busy with others may put several tokens into a piece.
+    assert len(pieces) > 1
     assert whole.stop_reason is None
     assert whole.finish_reason == "stop"
     assert whole.token_ids[-1] == tokenizer.eos_token_id
