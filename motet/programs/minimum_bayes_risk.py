@@ -132,8 +132,7 @@ class _Rating(_Calls):
     async def rate(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float | Lost]:
         if isinstance(self.utility, Model):
             graded = [self._graded(*pair) for pair in pairs]
-            outcomes = await self._settled(graded)
-            return [o.value if o.is_success else self._lost(o) for o in outcomes]
+            return await self._values(graded)
         if isinstance(self.utility, str):
             return rouge_1(pairs)
         rated = await utilities_of(list(pairs), self.utility)

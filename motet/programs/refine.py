@@ -239,8 +239,7 @@ class _Refining(_Calls):
         ]
 
     async def _answered(self, refs: list[Any]) -> list[list[Completion] | Lost]:
-        outcomes = await self._settled(refs)
-        return [each.value if each.is_success else self._lost(each) for each in outcomes]
+        return await self._values(refs)
 
 
 def _whole(replies: Sequence[Completion]) -> list[tuple[str, Completion]]:

@@ -279,12 +279,15 @@ class _Calls:
     async def score(self, partials: Sequence[Partial]) -> list[float | Lost]:
         assert self.scorer is not None
         refs = [self.scorer(self.question, partial.text) for partial in partials]
-        outcomes = await self._settled(refs)
-        return [o.value if o.is_success else self._lost(o) for o in outcomes]
+        return await self._values(refs)
 
     async def verify(self, partials: Sequence[Partial]) -> list[bool | Lost]:
         assert self.verifier is not None
         refs = [verdict_of(partial.text, self.verifier) for partial in partials]
+        return await self._values(refs)
+
+    async def _values(self, refs: list[Any]) -> list[Any]:
+        """Wait for calls; return the value of each, or how it was lost."""
         outcomes = await self._settled(refs)
         return [o.value if o.is_success else self._lost(o) for o in outcomes]
 
