@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import ClassVar
 
-from motet.errors import ConfigError
 from motet.search.algorithm import Found
-from motet.search.lookahead import score_ahead
+from motet.search.lookahead import check_widths, score_ahead
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.selection import best, ranked
-from motet.search.settings import whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -54,14 +52,7 @@ class Beam:
     """Of a whole solution."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
-        whole("width", self.width)
-        whole("max_steps", self.max_steps)
-        whole("lookahead", self.lookahead, 0)
-        if self.max_tokens is not None:
-            whole("max_tokens", self.max_tokens)
-        if self.n % self.width:
-            raise ConfigError(f"n is {self.n}; it must be a multiple of width, {self.width}")
+        check_widths(self)
 
     def init(self, seed: int) -> BeamState:
         return BeamState(Tree(), (0,) * self.n)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from motet.errors import ConfigError
 from motet.search.algorithm import Found
 from motet.search.best_of_n import Choice, final_answer
-from motet.search.lookahead import score_ahead
+from motet.search.lookahead import check_widths, score_ahead
 from motet.search.partials import Candidate, Step
 from motet.search.selection import Extract, best, elected, ranked, votes
 from motet.search.settings import one_of, whole
@@ -64,14 +64,7 @@ class DVTS:
     extract: Extract = final_answer
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
-        whole("width", self.width)
-        whole("max_steps", self.max_steps)
-        whole("lookahead", self.lookahead, 0)
-        if self.max_tokens is not None:
-            whole("max_tokens", self.max_tokens)
-        if self.n % self.width:
-            raise ConfigError(f"n is {self.n}; it must be a multiple of width, {self.width}")
+        check_widths(self)
         one_of("choose", self.choose, ("best", "weighted", "majority"))
 
     def init(self, seed: int) -> DVTSState:

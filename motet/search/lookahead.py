@@ -3,9 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from motet.errors import ConfigError
 from motet.search.partials import Partial
+from motet.search.settings import whole
 from motet.search.tools import Ask, Tools
+
+
+class Widths(Protocol):
+    """The settings that searches over beams of steps share."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def max_steps(self) -> int: ...
+    @property
+    def lookahead(self) -> int: ...
+    @property
+    def max_tokens(self) -> int | None: ...
+
+
+def check_widths(search: Widths) -> None:
+    """Refuse settings that are no counts, or an `n` that does not part into `width`s.
+
+    Raises:
+        ConfigError: Names the setting and its value.
+    """
+    whole("n", search.n)
+    whole("width", search.width)
+    whole("max_steps", search.max_steps)
+    whole("lookahead", search.lookahead, 0)
+    if search.max_tokens is not None:
+        whole("max_tokens", search.max_tokens)
+    if search.n % search.width:
+        raise ConfigError(f"n is {search.n}; it must be a multiple of width, {search.width}")
 
 
 async def score_ahead(
