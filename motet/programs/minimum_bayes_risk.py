@@ -13,7 +13,8 @@ from motet.model import Model
 from motet.operations import program, step
 from motet.programs.chats import as_chat
 from motet.programs.scorers import Grading
-from motet.programs.solve import Solution, _Calls, _solution
+from motet.programs.solution import Solution, solution_of
+from motet.programs.solution_calls import SolutionCalls
 from motet.programs.verifier import expected_number
 from motet.prompts import prompt
 from motet.refs import Ref
@@ -102,15 +103,19 @@ async def minimum_bayes_risk(
         number("temperature", temperature, 0)
     whole("answer_tokens", answer_tokens)
     algorithm = Mbr(n=n, num_references=num_references)
-    calls = _Rating(question, model, None, None, "", "", temperature)
-    calls.most_tokens = (answer_tokens, answer_tokens)
-    if isinstance(utility, Model):
-        calls.scorer = Grading(utility)  # what a small budget holds is left for the grades
-    calls.utility = utility
-    calls.compare = instruction
+    calls = _Rating(
+        question=question,
+        model=model,
+        # What a small budget holds is left for the grades then.
+        scorer=Grading(utility) if isinstance(utility, Model) else None,
+        temperature=temperature,
+        most_tokens=(answer_tokens, answer_tokens),
+        utility=utility,
+        compare=instruction,
+    )
     problem = MbrProblem(propose=calls.propose, utility=calls.rate, step_tokens=answer_tokens)
     result = await search(algorithm, problem, seed=seed)
-    return _solution(result, calls.failures)
+    return solution_of(result, calls.failures)
 
 
 def _check_scores(judge: Model) -> None:
@@ -122,8 +127,8 @@ def _check_scores(judge: Model) -> None:
         raise CapabilityError(f"utility is {judge.label}, which cannot score grades")
 
 
-@dataclass
-class _Rating(_Calls):
+@dataclass(kw_only=True)
+class _Rating(SolutionCalls):
     """A question's callables, made of calls of the running program."""
 
     utility: Literal["rouge-1"] | Model | Utility = "rouge-1"
@@ -132,7 +137,7 @@ class _Rating(_Calls):
     async def rate(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float | Lost]:
         if isinstance(self.utility, Model):
             graded = [self._graded(*pair) for pair in pairs]
-            return await self._values(graded)
+            return await self.values(graded)
         if isinstance(self.utility, str):
             return rouge_1(pairs)
         rated = await utilities_of(list(pairs), self.utility)

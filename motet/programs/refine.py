@@ -12,7 +12,7 @@ from motet.errors import ConfigError, EmptyReplyError, EngineError, ProgramError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.chats import as_chat
-from motet.programs.solve import _Calls
+from motet.programs.search_calls import SearchCalls
 from motet.prompts import Prompt, prompt
 from motet.runtime.prompting import chat_text
 from motet.search.driver import SearchResult, search
@@ -147,9 +147,11 @@ async def refine(
         raise ConfigError(f"response is {response!r}; it must hold text, or be None")
     whole("answer_tokens", answer_tokens)
     whole("critique_tokens", critique_tokens)
-    calls = _Refining(instruction, model, None, None, "", "", None)
-    calls.rewriter = _bound(rewritten, model, answer_tokens, temperature)
-    calls.critic = _bound(critique_of, judge or model, critique_tokens, judge_temperature)
+    calls = _Refining(
+        instruction=instruction,
+        rewriter=_bound(rewritten, model, answer_tokens, temperature),
+        critic=_bound(critique_of, judge or model, critique_tokens, judge_temperature),
+    )
     used = NOTHING
     if response is None:
         first = await _bound(respond, model, answer_tokens, temperature)(instruction)
@@ -211,16 +213,17 @@ def _refined(first: Refined, result: SearchResult) -> Refined:
     return replace(ended, text=best.text, is_passed=is_passed, value=value, pair=pair)
 
 
-@dataclass
-class _Refining(_Calls):
+@dataclass(kw_only=True)
+class _Refining(SearchCalls):
     """An instruction's callables, made of calls of the running program."""
 
-    rewriter: Prompt[Completion] = rewritten
-    critic: Prompt[Completion] = critique_of
+    instruction: str | Chat
+    rewriter: Prompt[Completion]
+    critic: Prompt[Completion]
 
     async def rewrite(self, drafts: Sequence[Draft]) -> list[list[Step] | Lost]:
         refs = [
-            self.rewriter.samples(draft.n)(self.question, draft.text, draft.critique)
+            self.rewriter.samples(draft.n)(self.instruction, draft.text, draft.critique)
             for draft in drafts
         ]
         return [
@@ -232,14 +235,14 @@ class _Refining(_Calls):
 
     async def judge(self, texts: Sequence[str], num_votes: int) -> list[list[str] | Lost]:
         asked = self.critic.samples(num_votes)
-        refs = [asked(self.question, text) for text in texts]
+        refs = [asked(self.instruction, text) for text in texts]
         return [
             found if isinstance(found, Lost) else [text for text, _ in _whole(found)]
             for found in await self._answered(refs)
         ]
 
     async def _answered(self, refs: list[Any]) -> list[list[Completion] | Lost]:
-        return await self._values(refs)
+        return await self.values(refs)
 
 
 def _whole(replies: Sequence[Completion]) -> list[tuple[str, Completion]]:

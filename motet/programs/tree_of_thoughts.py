@@ -14,7 +14,8 @@ from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.chats import as_chat
-from motet.programs.solve import Solution, _Calls, _solution
+from motet.programs.solution import Solution, solution_of
+from motet.programs.solution_calls import SolutionCalls
 from motet.prompts import prompt
 from motet.runtime.prompting import chat_text
 from motet.search.driver import search
@@ -168,13 +169,11 @@ async def think_in_trees(
     if reply_tokens < 1:
         raise ConfigError(f"reply_tokens is {reply_tokens}; it must be at least 1")
     calls = _ThoughtCalls(
-        question,
-        model,
-        None,
-        None,
-        delimiter,
-        instruction,
-        temperature,
+        question=question,
+        model=model,
+        delimiter=delimiter,
+        instruction=instruction,
+        temperature=temperature,
         evaluator=evaluator or model,
         mark=mark,
         is_list=algorithm.generate == "propose",
@@ -187,7 +186,7 @@ async def think_in_trees(
         step_tokens=reply_tokens,
     )
     result = await search(algorithm, problem, seed=seed, limits=limits)
-    return _solution(result, calls.failures)
+    return solution_of(result, calls.failures)
 
 
 def thought_lines(text: str) -> list[str]:
@@ -202,7 +201,7 @@ def _is_thought(line: str) -> bool:
 
 
 @dataclass(kw_only=True)
-class _ThoughtCalls(_Calls):
+class _ThoughtCalls(SolutionCalls):
     """A question's callables for thoughts, made of calls of the running program."""
 
     evaluator: Model
@@ -212,9 +211,9 @@ class _ThoughtCalls(_Calls):
 
     async def propose(self, asks: Sequence[Ask]) -> list[Any]:
         """Ask for all thoughts of a place at once."""
-        outcomes = await self._settled([self._asked(ask) for ask in asks])
+        outcomes = await self.settle([self._asked(ask) for ask in asks])
         return [
-            self._steps(ask, outcome.value) if outcome.is_success else self._lost(outcome)
+            self._steps(ask, outcome.value) if outcome.is_success else self.lost(outcome)
             for ask, outcome in zip(asks, outcomes, strict=True)
         ]
 
@@ -274,9 +273,9 @@ class _ThoughtCalls(_Calls):
             for text, partial in one_of.items()
         ]
         left: dict[str, list[float | Lost]] = {}
-        for text, outcome in zip(one_of, await self._settled(refs), strict=True):
+        for text, outcome in zip(one_of, await self.settle(refs), strict=True):
             said = [VALUE_OF_WORD[word] for word in outcome.value] if outcome.is_success else []
-            lost = FAILED if outcome.is_success else self._lost(outcome)
+            lost = FAILED if outcome.is_success else self.lost(outcome)
             left[text] = [*said, *[lost] * (times[text] - len(said))]
         return [left[partial.text].pop(0) for partial in partials]
 
@@ -284,9 +283,9 @@ class _ThoughtCalls(_Calls):
         """Ask for all votes in one request; a reply that names no candidate is no vote."""
         candidates = [partial.text.removesuffix(self.delimiter) for partial in partials]
         bound = choose_candidate.on(self.evaluator, **self._sampling(self.reply_tokens))
-        [outcome] = await self._settled([bound.samples(num_votes)(self.question, candidates)])
+        [outcome] = await self.settle([bound.samples(num_votes)(self.question, candidates)])
         if not outcome.is_success:
-            return self._lost(outcome)
+            return self.lost(outcome)
         replies = [each.text for each in outcome.value if each.finish_reason == "stop"]
         places = Counter(read_vote(text, len(candidates)) for text in replies)
         return [places[place] for place in range(len(candidates))]

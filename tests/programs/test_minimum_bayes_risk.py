@@ -21,7 +21,7 @@ from motet.errors import (
     RunFailedError,
 )
 from motet.programs.minimum_bayes_risk import minimum_bayes_risk
-from motet.programs.solve import Solution
+from motet.programs.solution import Solution
 from motet.testing import ScriptedEngine
 
 NAMES = "abcdefgh"

@@ -23,7 +23,7 @@ from motet.errors import (
 )
 from motet.programs import mixture_of_agents, solve
 from motet.programs.scorers import Check, Grading, Jury, SelfEvaluation
-from motet.programs.solve import Solution
+from motet.programs.solution import Solution
 from motet.search import Beam, BestOfN, Limits
 from motet.testing import ScriptedEngine
 

@@ -23,7 +23,7 @@ from motet.errors import (
     TooFewSurvivorsError,
 )
 from motet.programs.best_of_n import answer
-from motet.programs.solve import Solution
+from motet.programs.solution import Solution
 from motet.programs.tree_of_thoughts import think_in_trees, thought_lines
 from motet.search import Limits
 from motet.search.tree_of_thoughts import DepthFirstThoughts, TreeOfThoughts

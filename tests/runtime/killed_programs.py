@@ -19,7 +19,7 @@ import motet.store
 from motet import Model, Ref, program, prompt, step
 from motet.programs import best_of_n, mixture_of_agents, self_consistency, solve
 from motet.programs.scorers import Check
-from motet.programs.solve import Solution
+from motet.programs.solution import Solution
 from motet.search import Limits
 
 

@@ -22,7 +22,8 @@ from motet.model import Model
 from motet.operations import program, step
 from motet.programs.frontier.tasks import Question, find_task
 from motet.programs.scorers import Scorer
-from motet.programs.solve import continue_solution, solve
+from motet.programs.solution_calls import continue_solution
+from motet.programs.solve import solve
 from motet.refs import RUN, Scope
 from motet.runtime.running import current
 from motet.scopes import scope

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from motet.errors import ConfigError
 from motet.programs.frontier.expressions import game_answer, makes_target, value_of
-from motet.programs.solve import INSTRUCTION
+from motet.programs.solution_calls import INSTRUCTION
 from motet.search.answers import canonical, extract_answer, maths_answer
 
 _GAME_INSTRUCTION = (
