@@ -78,6 +78,8 @@ def cause_of(error: MotetError) -> MotetError:
 def exit_code(error: MotetError) -> int:
     """Exit code for `error`; a failed run's is that of its cause."""
     if isinstance(error, RunFailedError):
+        if is_refused(error):
+            return USAGE
         code = exit_code(cause_of(error)) if cause_of(error) is not error else FAILED
         return code if code != USAGE else FAILED
     if isinstance(error, TooFewSurvivorsError):
@@ -92,6 +94,13 @@ def exit_code(error: MotetError) -> int:
     if isinstance(error, (ProgramError, ConfigError, PluginError, ReplayMismatchError)):
         return USAGE
     return FAILED
+
+
+def is_refused(error: RunFailedError) -> bool:
+    """Whether a run ended by a wrong setting before it called a model; resuming it says the same."""
+    if not isinstance(cause_of(error), ConfigError):
+        return False
+    return error.partial is not None and not error.partial.usage.calls
 
 
 def describe(error: MotetError) -> Failure:

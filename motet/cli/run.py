@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.calling import Invocation, read_invocation
 from motet.cli.executing import Job, execute, opened_observers
-from motet.cli.failures import FAILED, OK, cause_of, describe, way_on
+from motet.cli.failures import FAILED, OK, cause_of, describe, is_refused, way_on
 from motet.cli.inputs import inputs_of
 from motet.cli.settings import Settings, read_settings
 from motet.cli.streaming import StreamedText, final_prompt
@@ -159,7 +159,7 @@ def tell_failed(
         note(f"paid for so far: {shown_usage(partial.usage, partial.cost, None)}")
     cause: MotetError = cause_of(error)
     told = way_on(cause, error.run_id, is_kept=is_kept, has_max_tokens=has_max_tokens)
-    if told:
+    if told and not is_refused(error):
         note(told)
     if is_json:
         shown = {

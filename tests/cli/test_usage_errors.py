@@ -156,3 +156,17 @@ def test_a_wrong_server_is_no_reason_to_name_a_local_model(motet):
 
     assert result.exit_code == 2
     assert "local:" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [("beam(n=4, wdth=2)", "did you mean 'width'?"), ("beem(n=4)", "beem")],
+)
+def test_a_wrong_setting_of_a_program_is_a_usage_error(motet, setting, told):
+    """A setting that the program refuses before it calls a model ends with 2, and nothing is to be resumed."""
+    model = "http://127.0.0.1:1/v1#m"
+    result = motet("run", "solve", "2+2", "--algorithm", setting, "--model", model)
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "resume" not in result.stderr
