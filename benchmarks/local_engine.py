@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from motet.engine import Reply, Request, Sampling
-from motet.serving.local import LocalEngine, connect
+from motet.serving.local.engine import LocalEngine, connect
 
 NUM_REQUESTS = 32
 MAX_TOKENS = 48

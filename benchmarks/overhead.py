@@ -249,8 +249,8 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def child(*arguments: str) -> Any:
-    command = [sys.executable, __file__, *arguments]
+def child(*arguments: str, script: str = __file__) -> Any:
+    command = [sys.executable, script, *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -6,8 +6,7 @@ import functools
 import gc
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -99,18 +98,20 @@ class Call:
         return f"<Call {self.ref.operation.short_name} {self.id[:8]} {self.state}>"
 
 
-@contextmanager
-def collecting_nothing() -> Iterator[None]:
+class collecting_nothing:  # noqa: N801 - used as a function
     """Pause the garbage collector where everything that is made stays.
 
     With a million calls it takes as long as the work itself, and finds nothing.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
+
+    __slots__ = ("_was_enabled",)
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._was_enabled:
             gc.enable()
 
 

@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from motet.errors import UnboundInputError
@@ -51,6 +51,8 @@ def encode(value: Any, out: list[bytes], id_of: Callable[[Ref[Any]], str]) -> No
     elif kind is bytes:
         out.append(b"b%d:" % len(value))
         out.append(value)
+    elif kind is FunctionType and not value.__dict__ and "<lambda>" not in value.__qualname__:
+        _encode_parts(b"c", value.__module__ or "", value.__qualname__, out, id_of)
     else:
         _encode_object(value, out, id_of)
 
@@ -98,9 +100,12 @@ def _encode_object(value: Any, out: list[bytes], id_of: Callable[[Ref[Any]], str
     elif isinstance(value, type):
         _encode_parts(b"y", value.__module__, value.__qualname__, out, id_of)
     elif callable(value) and hasattr(value, "__qualname__"):
-        _encode_parts(b"c", value.__module__ or "", value.__qualname__, out, id_of)
+        _encode_parts(b"c", getattr(value, "__module__", "") or "", value.__qualname__, out, id_of)
         if "<lambda>" in value.__qualname__:
             _encode_function(value, out, id_of)
+        owner = getattr(value, "__self__", None)
+        if owner is not None and not isinstance(owner, ModuleType):
+            _encode_known(owner, out, id_of)
     else:
         _encode_parts(b"x", kind.__qualname__, _stable_text(value), out, id_of)
 
@@ -121,10 +126,17 @@ def _encode_function(value: Any, out: list[bytes], id_of: Callable[[Ref[Any]], s
     _encode_code(code, out)
     closed = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
     for part in [*(value.__defaults__ or ()), *closed]:
-        try:
-            encode(part, out, id_of)
-        except UnboundInputError:
-            out.append(b"?")
+        _encode_known(part, out, id_of)
+
+
+def _encode_known(value: Any, out: list[bytes], id_of: Callable[[Ref[Any]], str]) -> None:
+    """Append what can be told of a value that a function holds."""
+    piece: list[bytes] = []
+    try:
+        encode(value, piece, id_of)
+    except UnboundInputError:
+        piece = [b"?"]
+    out.extend(piece)
 
 
 def _is_filled(cell: Any) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from motet.errors import ConfigError
-from motet.types import JSON, Chat, ToolCall
+from motet.next_tokens import NextTokens
+from motet.types import JSON, Chat, Embedding, ToolCall
 
 FinishReason: TypeAlias = Literal["stop", "length", "refusal", "tool_calls", "abort"]
 
@@ -23,7 +24,10 @@ class Capability(enum.StrEnum):
     SCORE = "score"
     REWARD = "reward"
     """Gives the numbers of a reward model."""
+    NEXT_TOKENS = "next_tokens"
+    """Gives distributions of the next token."""
     EMBED = "embed"
+    """Gives texts as vectors."""
     HIDDEN_STATES = "hidden_states"
     LORA = "lora"
     PREFIX_CACHE = "prefix_cache"
@@ -86,44 +90,8 @@ class Sampling:
     """Fields sent to the engine as they are, such as vLLM's own."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        if isinstance(self.decoding, DecodingRule):
-            object.__setattr__(self, "decoding", (self.decoding,))
-        elif hasattr(self.decoding, "rules"):
-            object.__setattr__(self, "decoding", tuple(self.decoding.rules))
-        for name in ("stop", "decoding"):
-            value = getattr(self, name)
-            if not isinstance(value, (list, tuple)):
-                raise ConfigError(f"{name} is {value!r}; it must be a list")
-            object.__setattr__(self, name, tuple(value))
-        _check_range("temperature", self.temperature, 0.0, math.inf)
-        _check_range("top_p", self.top_p, 0.0, 1.0)
-        _check_range("min_p", self.min_p, 0.0, 1.0)
-        _check_range("repetition_penalty", self.repetition_penalty, 0.0, math.inf)
-        _check_range("presence_penalty", self.presence_penalty, -2.0, 2.0)
-        _check_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _check_range("logprobs", self.logprobs, 0, math.inf)
-        for name in ("top_k", "seed", "logprobs", "max_tokens"):
-            value = getattr(self, name)
-            if value is None and name != "max_tokens":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number")
-        if not all(isinstance(text, str) for text in self.stop):
-            raise ConfigError(f"stop is {self.stop!r}; it must be texts")
-        if not all(isinstance(rule, DecodingRule) for rule in self.decoding):
-            raise ConfigError(f"decoding is {self.decoding!r}; it must be decoding rules")
-        if not isinstance(self.extra, Mapping):
-            raise ConfigError(f"extra is {self.extra!r}; it must map field names to values")
-        if self.top_p == 0:
-            raise ConfigError("top_p is 0; it must be above 0")
-        if self.top_k is not None and self.top_k < 1 and self.top_k != -1:
-            raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or -1 for all")
-        if self.max_tokens < 1:
-            raise ConfigError(f"max_tokens is {self.max_tokens!r}; it must be at least 1")
-        if any(not text for text in self.stop):
-            raise ConfigError("stop holds an empty string")
+        for name in Sampling.__slots__:
+            object.__setattr__(self, name, _checked(name, getattr(self, name)))
 
     def updated(self, changes: Mapping[str, Any]) -> Sampling:
         """Return a copy with `changes`; an unknown name is a `ConfigError`."""
@@ -133,12 +101,84 @@ class Sampling:
             if name not in Sampling.__slots__:
                 known = ", ".join(sorted(Sampling.__slots__))
                 raise ConfigError(f"unknown sampling setting {name!r}; known are {known}")
-        return replace(self, **changes)
+        # What stays was checked before; programs bind prompts in their innermost loops.
+        changed = object.__new__(Sampling)
+        for name in Sampling.__slots__:
+            value = _checked(name, changes[name]) if name in changes else getattr(self, name)
+            object.__setattr__(changed, name, value)
+        return changed
 
 
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is None:
-        return
+_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, math.inf),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.0, math.inf),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "logprobs": (0, math.inf),
+}
+_WHOLE = frozenset({"top_k", "seed", "logprobs", "max_tokens"})
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the setting `name` as it is kept.
+
+    Raises:
+        ConfigError: It is not what the setting takes.
+    """
+    if name == "stop":
+        return _checked_stop(value)
+    if name == "decoding":
+        return _checked_decoding(value)
+    if name == "extra":
+        if type(value) is not dict and not isinstance(value, Mapping):
+            raise ConfigError(f"extra is {value!r}; it must map field names to values")
+        return value
+    if value is None and name != "max_tokens":
+        return value
+    if name in _RANGES:
+        _check_range(name, value, *_RANGES[name])
+    if name in _WHOLE and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number")
+    if name == "top_p" and value == 0:
+        raise ConfigError("top_p is 0; it must be above 0")
+    if name == "top_k" and value < 1 and value != -1:
+        raise ConfigError(f"top_k is {value}; it must be at least 1, or -1 for all")
+    if name == "max_tokens" and value < 1:
+        raise ConfigError(f"max_tokens is {value!r}; it must be at least 1")
+    return value
+
+
+def _checked_stop(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"stop is {value!r}; it must be a list")
+    found = tuple(value)
+    if not all(isinstance(text, str) for text in found):
+        raise ConfigError(f"stop is {found!r}; it must be texts")
+    if any(not text for text in found):
+        raise ConfigError("stop holds an empty string")
+    return found
+
+
+def _checked_decoding(value: Any) -> tuple[DecodingRule, ...]:
+    if type(value) is tuple and not value:
+        return ()
+    if isinstance(value, DecodingRule):
+        value = (value,)
+    elif hasattr(value, "rules"):
+        value = tuple(value.rules)
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"decoding is {value!r}; it must be a list")
+    found = tuple(value)
+    if not all(isinstance(rule, DecodingRule) for rule in found):
+        raise ConfigError(f"decoding is {found!r}; it must be decoding rules")
+    return found
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
         bound = f"between {low} and {high}" if high < math.inf else f"{low} or more"
@@ -194,6 +234,16 @@ class Request:
     """Whether the prompt is to be rewarded instead of completed. It is then taken as it is: an
     assistant's turn at its end is whole. Needs `Capability.REWARD`; of the sampling only `extra`
     matters."""
+    next_tokens: int | None = None
+    """How many of the likeliest next tokens to tell, instead of completing the prompt; -1 is the
+    whole vocabulary. Needs `Capability.NEXT_TOKENS`; of the sampling only `extra` matters."""
+    written: tuple[int, ...] = ()
+    """Token ids that stand behind the prompt when next tokens are asked for."""
+    are_texts_wanted: bool = True
+    """Whether next tokens come with their texts."""
+    is_embedded: bool = False
+    """Whether the prompt is to be given as a vector instead of being completed; it is taken as it
+    is. Needs `Capability.EMBED`; of the sampling only `extra` matters."""
     cache_salt: str | None = None
     """Requests of different salts share no prefix cache, where the engine can part them."""
     meter: Meter | None = field(default=None, compare=False, repr=False)
@@ -271,6 +321,10 @@ class Reply:
     rewards: tuple[tuple[float, ...], ...] = ()
     """What a reward model gave, instead of completions: for the prompt, or for each step in it, the
     number of each of its classes, before any activation."""
+    embedding: Embedding | None = None
+    """The prompt as a vector, instead of completions."""
+    next_tokens: NextTokens | None = None
+    """What may come next, instead of completions."""
 
 
 OnDelta: TypeAlias = Callable[[int, str], None]

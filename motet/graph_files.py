@@ -18,6 +18,7 @@ from motet.errors import (
 )
 from motet.graph import Graph
 from motet.model import Model
+from motet.next_tokens import ALL
 from motet.operations import Binding, Operation, Program
 from motet.outputs import adapter
 from motet.prompts import Prompt
@@ -79,6 +80,12 @@ def _dump_ref(ref: Ref[Any], order: Mapping[Ref[Any], str]) -> dict[str, Any]:
             entry["candidates"] = list(binding.candidates)
         if binding.is_rewarded:
             entry["rewards"] = {"label": binding.label}
+        if binding.is_embedded:
+            entry["embeddings"] = True
+        if binding.next_tokens is not None:
+            k = None if binding.next_tokens == ALL else binding.next_tokens
+            behind, texts = binding.behind, binding.are_texts_wanted
+            entry["next_tokens"] = {"k": k, "behind": behind, "texts": texts}
     return entry
 
 
@@ -215,6 +222,10 @@ class _Loader:
                 operation = operation.scores(entry["candidates"])
             if "rewards" in entry:
                 operation = operation.rewards(**entry["rewards"])
+            if entry.get("embeddings"):
+                operation = operation.embeddings()
+            if "next_tokens" in entry:
+                operation = operation.next_tokens(**entry["next_tokens"])
         arguments = tuple(self.value(v) for v in entry["arguments"])
         parameters = getattr(operation, "parameters", None)
         if parameters is not None and len(arguments) != len(parameters.names):

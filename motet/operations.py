@@ -351,6 +351,13 @@ class Binding:
     """Whether a reward model's numbers are asked for instead of an answer."""
     label: int | None = None
     """Class of the reward model whose probability counts; None where it has one number."""
+    is_embedded: bool = False
+    """Whether the prompt's vector is asked for instead of an answer."""
+    next_tokens: int | None = None
+    """How many of the likeliest next tokens are asked for instead of an answer; -1 all."""
+    behind: str | None = None
+    """The parameter that holds the token ids which stand behind the prompt then."""
+    are_texts_wanted: bool = True
 
     def resolved(self, model: Model) -> Sampling:
         """Settings for a request, seed apart."""
@@ -358,13 +365,23 @@ class Binding:
 
 
 def required_capabilities(
-    sampling: Sampling, *, is_continued: bool, is_scored: bool = False, is_rewarded: bool = False
+    sampling: Sampling,
+    *,
+    is_continued: bool,
+    is_scored: bool = False,
+    is_rewarded: bool = False,
+    is_embedded: bool = False,
+    tells_next: bool = False,
 ) -> set[Capability]:
     """What an engine must be able to do for these settings."""
     from motet.engine import Capability, LogitsRule
 
     if is_rewarded:
         return {Capability.REWARD}
+    if is_embedded:
+        return {Capability.EMBED}
+    if tells_next:
+        return {Capability.NEXT_TOKENS} | ({Capability.CONTINUE} if is_continued else set())
     needed: set[Capability] = set()
     if is_scored:
         needed.add(Capability.SCORE)

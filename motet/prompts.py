@@ -14,13 +14,16 @@ from motet.engine import Completion, Engine, Reply, Sampling
 from motet.errors import ConfigError, EngineError, MotetError, OutcomeError, TemplateError
 from motet.events import CallKind
 from motet.model import Model, settings_identity
+from motet.next_tokens import ALL, NextTokens, dump_next, load_next
 from motet.operations import Binding, FunctionOperation, Parameters, made, place_of
 from motet.outputs import Output, dump_value, load_value, plain_annotation
 from motet.refs import Ref, Scope
 from motet.templates import Template
-from motet.types import Chat, Message, Rewards, Scores
+from motet.types import Chat, Embedding, Message, Rewards, Scores
 
 R = TypeVar("R")
+_NEXT = "next"
+"""Begins a reply of next tokens as it is written."""
 BuildChat = Callable[..., Sequence[Message] | str]
 
 
@@ -77,6 +80,10 @@ class Prompt(FunctionOperation, Generic[R]):
             return Scores
         if self.binding.is_rewarded:
             return Rewards
+        if self.binding.is_embedded:
+            return Embedding
+        if self.binding.next_tokens is not None:
+            return NextTokens
         one = plain_annotation(self.parameters.hints.get("return", str))
         return one if self.binding.samples is None else list[one]  # type: ignore[valid-type]
 
@@ -94,6 +101,11 @@ class Prompt(FunctionOperation, Generic[R]):
             parts.append(f"candidates={binding.candidates!r}")
         if binding.is_rewarded:
             parts.append(f"rewards={binding.label}")
+        if binding.is_embedded:
+            parts.append("embeddings")
+        if binding.next_tokens is not None:
+            asked = binding.next_tokens, binding.behind, binding.are_texts_wanted
+            parts.append(f"next_tokens={asked!r}")
         return "\0".join(parts)
 
     def on(self, model: Model | Engine | str | None = None, **sampling: Any) -> Prompt[R]:
@@ -157,6 +169,60 @@ class Prompt(FunctionOperation, Generic[R]):
         self._refuse_other("rewards()")
         return self._with(replace(self.binding, is_rewarded=True, label=label))  # type: ignore[return-value]
 
+    def next_tokens(
+        self, k: int | None = 20, *, behind: str | None = None, texts: bool = True
+    ) -> Prompt[NextTokens]:
+        """Return this prompt asking which tokens may come next, instead of an answer.
+
+        The value is the model's own distribution, at temperature 1 and without penalties.
+
+        Args:
+            k: How many of the likeliest; None is the whole vocabulary, where the engine can. An
+                end of text is told besides them.
+            behind: The parameter that holds the ids of the tokens that are written already, which
+                stand right behind the rendered prompt; None where there are none. A template need
+                not name it.
+            texts: Whether the value holds the tokens' texts.
+        """
+        if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
+            raise ConfigError(f"k is {k!r}; it must be at least 1, or None for all tokens")
+        if behind is not None and behind not in self.parameters.names:
+            known = ", ".join(self.parameters.names)
+            raise ConfigError(
+                f"behind is {behind!r}; the parameters of {self.short_name} are {known}"
+            )
+        self._refuse_other("next_tokens(k)")
+        bound = replace(
+            self.binding,
+            next_tokens=ALL if k is None else k,
+            behind=behind,
+            are_texts_wanted=texts,
+        )
+        return self._with(bound)  # type: ignore[return-value]
+
+    def written(self, values: tuple[Any, ...]) -> tuple[int, ...]:
+        """Return the token ids among `values` that stand behind the prompt.
+
+        Raises:
+            ConfigError: They are no ids of tokens.
+        """
+        if self.binding.behind is None:
+            return ()
+        given = values[self.parameters.names.index(self.binding.behind)]
+        is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+        if not is_list or not all(type(each) is int and each >= 0 for each in given):
+            raise ConfigError(f"{self.binding.behind} is {given!r}; it must be ids of tokens")
+        return tuple(given)
+
+    def embeddings(self) -> Prompt[Embedding]:
+        """Return this prompt asking an embedding model for its vector, instead of an answer.
+
+        A chat of one user's turn is embedded as that turn's text, without a chat template; any
+        other chat as the engine's model renders it, which few such models do.
+        """
+        self._refuse_other("embeddings()")
+        return self._with(replace(self.binding, is_embedded=True))  # type: ignore[return-value]
+
     def _refuse_other(self, asked: str) -> None:
         """Refuse a second way to answer."""
         binding = self.binding
@@ -164,6 +230,8 @@ class Prompt(FunctionOperation, Generic[R]):
             "samples(n)": binding.samples is not None,
             "scores(candidates)": bool(binding.candidates),
             "rewards()": binding.is_rewarded,
+            "embeddings()": binding.is_embedded,
+            "next_tokens(k)": binding.next_tokens is not None,
         }
         for other, is_bound in bound.items():
             if is_bound and other != asked:
@@ -210,6 +278,12 @@ class Prompt(FunctionOperation, Generic[R]):
         """
         if self.binding.is_rewarded:
             return _rewards(self.binding.label, reply)
+        if self.binding.is_embedded:
+            return _embedding(reply)
+        if self.binding.next_tokens is not None:
+            if reply.next_tokens is None or not len(reply.next_tokens.ids):
+                raise EngineError("the engine gave no next tokens")
+            return reply.next_tokens
         asked = len(self.binding.candidates) or self.binding.samples or 1
         if len(reply.completions) != asked:
             raise EngineError(f"the engine gave {len(reply.completions)} completions for n={asked}")
@@ -264,6 +338,12 @@ def _rewards(label: int | None, reply: Reply) -> Rewards:
     return Rewards(tuple(_probability(row, label) for row in reply.rewards))
 
 
+def _embedding(reply: Reply) -> Embedding:
+    if reply.embedding is None:
+        raise EngineError("the engine gave no embedding")
+    return reply.embedding
+
+
 def _probability(logits: tuple[float, ...], label: int) -> float:
     highest = max(logits)
     return math.exp(logits[label] - highest) / sum(math.exp(each - highest) for each in logits)
@@ -282,7 +362,13 @@ def model_of(prompt: Prompt[Any], scope: Scope | None, default: Model | None) ->
 
 def dump_reply(reply: Reply) -> bytes:
     """Write a reply as ASCII JSON, without what is at its default."""
-    if not reply.decoding and not reply.rewards and all(_is_bare(c) for c in reply.completions):
+    if reply.next_tokens is not None:
+        usage = reply.usage
+        counts = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.calls]
+        shown = {_NEXT: dump_next(reply.next_tokens), "usage": counts, "model": reply.model}
+        return json.dumps(shown, separators=(",", ":")).encode()
+    is_text = not reply.decoding and not reply.rewards and reply.embedding is None
+    if is_text and all(_is_bare(c) for c in reply.completions):
         texts = [[c.text, c.finish_reason] for c in reply.completions]
         usage = reply.usage
         counts = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.calls]
@@ -297,6 +383,12 @@ def load_reply(data: bytes) -> Reply:
 
         texts, counts, model = json.loads(data)
         return Reply(tuple(Completion(t, r) for t, r in texts), Usage(*counts), model)
+    if data.startswith(b'{"' + _NEXT.encode() + b'":'):
+        from motet.engine import Usage
+
+        shown = json.loads(data)
+        used = Usage(*shown["usage"])
+        return Reply((), used, shown["model"], next_tokens=load_next(shown[_NEXT]))
     reply: Reply = load_value(Reply, data)
     return reply
 

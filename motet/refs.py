@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import operator
+import weakref
 from collections import defaultdict, deque
 from collections.abc import (
     Awaitable,
@@ -234,7 +237,7 @@ RUN: ContextVar[LiveRun | None] = ContextVar("motet_run", default=None)
 
 def snapshot(value: Any, found: list[Ref[Any]]) -> Any:
     """Copy what can be changed, so that later changes by the caller are not seen; list the refs."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in PLAIN:
         return value
     if kind is Ref:
@@ -247,7 +250,12 @@ def snapshot(value: Any, found: list[Ref[Any]]) -> Any:
             raise UnboundInputError("a ref cannot be a key of a dict: it has no value yet")
         return {k: snapshot(v, found) for k, v in value.items()}
     if kind is tuple:
-        return tuple([snapshot(v, found) for v in value])
+        return _same_or(value, [v if type(v) in PLAIN else snapshot(v, found) for v in value])
+    names = _frozen_fields(kind)
+    if names is not None:
+        old = [getattr(value, name) for name in names]
+        new = [part if type(part) in PLAIN else snapshot(part, found) for part in old]
+        return _with_fields(value, names, old, new)
     if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)):
         return [snapshot(v, found) for v in value]  # it can be read once, or shows what may change
     parts = parts_of(value)
@@ -300,12 +308,50 @@ def rebuilt(value: Any, parts: Mapping[Any, Any]) -> Any:
     return changed
 
 
+def _same_or(value: tuple[Any, ...], parts: list[Any]) -> tuple[Any, ...]:
+    """Return the tuple of `parts`: `value` itself where it holds the same."""
+    return value if all(map(operator.is_, value, parts)) else tuple(parts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _frozen_fields(kind: type) -> tuple[str, ...] | None:
+    """Names of the fields of a frozen dataclass, none of an object without parts; None where the
+    kind alone does not tell.
+    """
+    if issubclass(kind, _OF_PARTS) or hasattr(kind, "model_fields") or _is_proxy(kind):
+        return None
+    if not dataclasses.is_dataclass(kind) or getattr(kind, "__motet_opaque__", False):
+        return ()
+    is_frozen = kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    is_plain = is_frozen and not hasattr(kind, "model_validate")
+    return tuple(field.name for field in dataclasses.fields(kind)) if is_plain else None
+
+
+_OF_PARTS = (list, tuple, deque, set, frozenset, Mapping, Iterator, KeysView, ValuesView, ItemsView)
+
+
+def _is_proxy(kind: type) -> bool:
+    """Whether objects of this kind pass for objects of another."""
+    is_posing = any("__class__" in each.__dict__ for each in kind.__mro__[:-1])
+    return is_posing or issubclass(kind, weakref.ProxyTypes)
+
+
+def _with_fields(value: Any, names: tuple[str, ...], old: list[Any], new: list[Any]) -> Any:
+    """Return a frozen dataclass with other parts; one that holds the same stays."""
+    if all(map(operator.is_, old, new)):
+        return value
+    changed = copy.copy(value)
+    for name, part in zip(names, new, strict=True):
+        object.__setattr__(changed, name, part)
+    return changed
+
+
 def substitute(value: Any, lookup: Callable[[Ref[Any]], Any]) -> Any:
     """Return a copy of `value` with every ref replaced by a copy of what `lookup` gives.
 
     A pydantic model that held refs is validated with their values.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if kind in PLAIN:
         return value
     if kind is Ref:
@@ -315,7 +361,12 @@ def substitute(value: Any, lookup: Callable[[Ref[Any]], Any]) -> Any:
     if kind is dict:
         return {k: substitute(v, lookup) for k, v in value.items()}
     if kind is tuple:
-        return tuple([substitute(v, lookup) for v in value])
+        return _same_or(value, [v if type(v) in PLAIN else substitute(v, lookup) for v in value])
+    names = _frozen_fields(kind)
+    if names is not None:
+        old = [getattr(value, name) for name in names]
+        new = [part if type(part) in PLAIN else substitute(part, lookup) for part in old]
+        return _with_fields(value, names, old, new)
     parts = parts_of(value)
     if parts is None:
         return value

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
+import sys
+from array import array
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from motet.errors import ConfigError, MotetError, is_final
 
@@ -124,6 +128,87 @@ class Rewards:
     @property
     def mean(self) -> float:
         return math.fsum(self.values) / len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text as a vector. Its numbers are rounded to float32, as which they are journaled."""
+
+    values: tuple[float, ...]
+    """At least one."""
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError("values is (); an embedding is at least one number")
+        try:
+            rounded = array("f", self.values)
+        except TypeError as exc:
+            raise ConfigError(f"values is {self.values!r:.80}; it must be numbers") from exc
+        if not all(map(math.isfinite, rounded)):
+            raise ConfigError("values holds a number that is not finite in float32")
+        object.__setattr__(self, "values", tuple(rounded))
+
+    def cosine(self, other: Embedding) -> float:
+        """Return the cosine of the angle between the two, from -1 to 1; 0 where one is all zeros.
+
+        Raises:
+            ConfigError: They have not as many numbers, so they are of different models.
+        """
+        if len(self.values) != len(other.values):
+            raise ConfigError(
+                f"the embeddings have {len(self.values)} and {len(other.values)} numbers; those of "
+                "different models cannot be compared"
+            )
+        lengths = math.hypot(*self.values) * math.hypot(*other.values)
+        if not lengths:
+            return 0.0
+        product = math.fsum(map(operator.mul, self.values, other.values))
+        return max(-1.0, min(1.0, product / lengths))
+
+    def to_text(self) -> str:
+        """Write the numbers as base64 of little-endian float32."""
+        return b64encode(_little_endian(array("f", self.values)).tobytes()).decode("ascii")
+
+    @staticmethod
+    def from_text(text: str) -> Embedding:
+        """Read what `to_text` wrote.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        numbers = array("f")
+        try:
+            numbers.frombytes(b64decode(text, validate=True))
+        except ValueError as exc:
+            raise ConfigError(f"{text[:40]!r} is no embedding: {exc}") from exc
+        return Embedding(tuple(_little_endian(numbers)))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def read(value: Any) -> Embedding:
+            if isinstance(value, Embedding):
+                return value
+            if not isinstance(value, str):
+                raise ValueError(f"an embedding is written as a text, not {value!r:.40}")  # noqa: TRY004
+            try:
+                return cls.from_text(value)
+            except ConfigError as exc:
+                raise ValueError(str(exc)) from exc
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                cls.to_text, when_used="json"
+            ),
+        )
+
+
+def _little_endian(numbers: array[float]) -> array[float]:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)

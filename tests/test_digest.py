@@ -279,3 +279,18 @@ def test_ids_do_not_depend_on_the_process() -> None:
 
     assert len(shown) == 1
     assert "[]" not in shown.pop()
+
+
+def test_methods_differ_by_what_they_are_bound_to() -> None:
+    """`"a".startswith` and `"b".startswith` are two functions; one of an unknown object is its name."""
+
+    class Bare:
+        def method(self) -> int:
+            return 1
+
+    assert encoded("a".startswith) == encoded("a".startswith)
+    assert encoded("a".startswith) != encoded("b".startswith)
+    assert encoded("a".__eq__) != encoded("b".__eq__)
+    assert encoded(Bare().method) == encoded(Bare().method)
+    assert encoded(First(value=1).model_dump) != encoded(First(value=2).model_dump)
+    assert encoded(len) == encoded(len)

@@ -133,3 +133,39 @@ def test_the_scripted_engine_is_an_engine() -> None:
     """The protocol can be checked at run time."""
     assert isinstance(ScriptedEngine(), Engine)
     assert not isinstance(object(), Engine)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.5), ("top_p", 0.9), ("top_k", -1), ("min_p", 0.1), ("max_tokens", 7),
+        ("stop", "end"), ("stop", ["a", "b"]), ("seed", 3), ("logprobs", 0),
+        ("presence_penalty", -2.0), ("frequency_penalty", 2.0), ("repetition_penalty", 1.1),
+        ("extra", {"guided": 1}), ("decoding", ()),
+    ],
+)  # fmt: skip
+def test_an_update_is_what_is_made_anew_with_the_change(name: str, value: Any) -> None:
+    """Only what changes is checked again, and it is kept as the constructor keeps it."""
+    before = Sampling(temperature=0.1, stop=("x",), max_tokens=9, extra={"a": 1})
+    settings = {each: getattr(before, each) for each in Sampling.__slots__}
+
+    assert before.updated({name: value}) == Sampling(**{**settings, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -1), ("top_p", 0), ("top_k", 0), ("max_tokens", 0), ("max_tokens", None),
+        ("max_tokens", True), ("stop", [""]), ("stop", 3), ("seed", 1.5), ("logprobs", -1),
+        ("extra", []), ("decoding", 3), ("decoding", ["greedy"]),
+    ],
+)  # fmt: skip
+def test_an_update_refuses_what_the_constructor_refuses(name: str, value: Any) -> None:
+    wrong: dict[str, Any] = {name: value}
+
+    with pytest.raises(ConfigError, match=name) as made:
+        Sampling(**wrong)
+    with pytest.raises(ConfigError) as updated:
+        Sampling().updated(wrong)
+
+    assert str(made.value) == str(updated.value)

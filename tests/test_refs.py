@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import motet
 from motet import Message, Ref, program, prompt, step
 from motet.errors import ConfigError, EdgeTypeError, ProgramError, UnboundInputError
+from motet.refs import parts_of, snapshot, substitute
 from motet.testing import ScriptedEngine
 
 
@@ -463,3 +464,47 @@ def test_the_type_of_an_item_is_checked() -> None:
 
     with pytest.raises(EdgeTypeError):
         motet.run(shout(numbers()[0]), store=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    text: str
+    parts: Any = ()
+
+
+def test_what_cannot_change_and_holds_no_ref_is_not_copied() -> None:
+    """A frozen dataclass and a tuple of such go round as they are; a list in them does not."""
+    same = Kept("a", (1, "b", Kept("c")))
+    other = Kept("a", [1])
+
+    assert substitute(same, lambda ref: None) is same
+    assert snapshot(same, []) is same
+    for copied in (substitute(other, lambda ref: None), snapshot(other, [])):
+        assert copied == other
+        assert copied.parts is not other.parts
+
+
+def test_refs_in_frozen_dataclasses_are_found_and_replaced() -> None:
+    made = one()
+    found: list[Any] = []
+
+    held = snapshot(Kept("a", (made, Kept("b", made))), found)
+
+    assert found == [made, made]
+    assert substitute(held, lambda ref: 7) == Kept("a", (7, Kept("b", 7)))
+
+
+def test_an_object_that_poses_as_a_list_is_copied_like_one() -> None:
+    """What a kind says of its objects does not hold where they pass for another's."""
+
+    class Posing:
+        __class__ = property(lambda self: list)  # type: ignore[assignment]
+
+        def __iter__(self) -> Any:
+            return iter([one_ref])
+
+    one_ref = one()
+
+    assert parts_of(Posing()) == {0: one_ref}
+    with pytest.raises(TypeError):  # it is rebuilt from its parts, which it does not take
+        snapshot(Posing(), [])

@@ -90,6 +90,49 @@ def eval_search(
     )
 
 
+def eval_replay(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON lines, plain or .gz: recorded solutions.")
+    ],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Gets figures and plot.")
+    ] = None,
+    budgets: Annotated[
+        list[int] | None,
+        typer.Option("--budgets", help="Solutions to choose from; repeatable. 1, 2, 4, ... else."),
+    ] = None,
+    evaluator: Annotated[
+        str | None, typer.Option("--evaluator", help="Whose scores, where there are several.")
+    ] = None,
+    aggregate: Annotated[
+        str, typer.Option("--aggregate", help="Of step scores: last, min, prod or mean.")
+    ] = "min",
+    seeds: Annotated[int, typer.Option("--seeds", help="Random subsets of a budget.")] = 20,
+    limit: Annotated[int | None, typer.Option("--limit", help="First problems only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
+) -> int:
+    """Compare ways to choose among recorded solutions, by their scores or votes; asks no model.
+
+    Reads solutions with their scores, whole or a step, and logs of trees of thoughts.
+    """
+    from motet.cli.eval_replay import replay_command
+
+    return replay_command(
+        {
+            "file": file,
+            "out": out,
+            "budgets": budgets,
+            "evaluator": evaluator,
+            "aggregate": aggregate,
+            "seeds": seeds,
+            "limit": limit,
+            "as_json": as_json,
+            "quiet": quiet,
+        }
+    )
+
+
 def register_eval(app: typer.Typer) -> None:
     """Add `eval` and its commands to `app`."""
     group = typer.Typer(
@@ -97,6 +140,7 @@ def register_eval(app: typer.Typer) -> None:
         no_args_is_help=True,
     )  # fmt: skip
     group.command("search")(eval_search)
+    group.command("replay")(eval_replay)
 
     @group.callback()
     def evaluate() -> None:

@@ -1,18 +1,17 @@
-"""`motet eval search`: the folder of a study, its run, its table."""
+"""`motet eval search`: a study's run and its table."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motet.cli.eval_folder import Folder
 from motet.cli.executing import PATIENCE_S, opened_observers, run_interruptibly
-from motet.cli.failures import FAILED, INTERRUPTED, OK, CommandError
+from motet.cli.failures import FAILED, INTERRUPTED, OK, STORE, CommandError
 from motet.cli.settings import Settings, read_settings
 from motet.cli.terminal import (
     as_json,
@@ -23,7 +22,7 @@ from motet.cli.terminal import (
     stderr_console,
     write,
 )
-from motet.errors import ReplayMismatchError, RunFailedError
+from motet.errors import ReplayMismatchError, RunFailedError, StoreError
 from motet.events import CallFinished, Event, RunStarted
 
 if TYPE_CHECKING:
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
     from motet.runtime.result import Result
 
 _DRAWING = ("step_tokens", "answer_tokens", "temperature")
-_STATE, _STORE = "study.json", "runs.db"
+JUDGED = ("self", "grade")
+"""Scorers that ask a model."""
+_MOST_TOLD = 10
 ATTEMPT = "motet.programs.frontier.attempts:attempt"
 FIGURES, SUMMARY, PLOT = "figures.jsonl", "summary.json", "frontier.svg"
 
@@ -45,9 +46,12 @@ def search_command(values: dict[str, Any]) -> int:
     if not values["budgets"]:
         raise CommandError("no budget is given", "give --budgets TOKENS, more than once for more")
     task = find_task(values["task"])
+    bad: list[str] = []
     study = Study(
         task=task.name,
-        questions=read_questions(values["taskfile"], task, limit=values["limit"]),
+        questions=read_questions(
+            values["taskfile"], task, limit=values["limit"], on_bad_row=bad.append
+        ),
         algorithms=tuple(text.strip() for text in values["algorithms"] or ()),
         budgets=tuple(values["budgets"]),
         num_seeds=values["seeds"],
@@ -55,6 +59,8 @@ def search_command(values: dict[str, Any]) -> int:
     )
     settings = read_settings(model=values["model"], max_concurrency=values["max_concurrency"])
     scorer, judge = values["scorer"], values["judge"]
+    if judge is not None and scorer not in JUDGED:
+        raise CommandError(f"--judge has no part where --scorer is {scorer}", "leave it out")
     call = study_call(
         study,
         model=settings.make_model(settings.model),
@@ -73,77 +79,22 @@ def search_command(values: dict[str, Any]) -> int:
         "judge": judge,
         **asdict(study.drawing),
     }
-    folder = Folder(values["out"], signature)
     is_quiet = values["quiet"]
     with opened_observers(events=values["events"], is_quiet=True) as observers:
-        result = _run(call, folder, settings, observers, len(study.cells), is_quiet=is_quiet)
-    return _told(study, result, folder, is_json=values["as_json"], is_quiet=is_quiet)
+        folder = Folder(values["out"], signature, (FIGURES, SUMMARY, PLOT))
+        with contextlib.closing(folder):
+            tell_left_out(bad)
+            result = _run(call, folder, settings, observers, len(study.cells), is_quiet=is_quiet)
+            _told(study, result, folder, bad, is_json=values["as_json"], is_quiet=is_quiet)
+    return FAILED if bad else OK
 
 
-class Folder:
-    """Where a study is kept: its run, and what came of it."""
-
-    def __init__(self, path: str, signature: dict[str, Any]) -> None:
-        """Open or make the folder.
-
-        Raises:
-            CommandError: It cannot be written, or was begun with other settings.
-        """
-        self.path = Path(path)
-        self._signature = signature
-        self.run_id: str | None = None
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            kept = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
-            before, run_id = kept["signature"], kept["run_id"]
-        except FileNotFoundError:
-            return
-        except OSError as exc:
-            raise CommandError(f"--out {path} cannot be used: {exc.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            raise CommandError(
-                f"{self.path / _STATE} is no state of `motet eval search`", "remove it"
-            ) from None
-        for name, value in signature.items():
-            if before.get(name) != value:
-                raise CommandError(
-                    f"{path} was begun with {name} {_cut(before.get(name))}, not {_cut(value)}",
-                    "give the same as then, or another --out",
-                )
-        self.run_id = run_id
-
-    @property
-    def store(self) -> str:
-        return str(self.path / _STORE)
-
-    def begin(self, run_id: str) -> None:
-        """Remember the run that is to be gone on with."""
-        self.run_id = run_id
-        self.write(_STATE, json.dumps({"signature": self._signature, "run_id": run_id}))
-
-    def write(self, name: str, text: str) -> None:
-        """Put a file in the place of what was there.
-
-        Raises:
-            CommandError: There is no room.
-        """
-        scratch = self.path / f"{name}.new"
-        try:
-            scratch.write_text(text, encoding="utf-8")
-            os.replace(scratch, self.path / name)  # noqa: PTH105
-        except OSError as exc:
-            with contextlib.suppress(OSError):
-                scratch.unlink()
-            raise CommandError(
-                f"{self.path / name} cannot be written: {exc.strerror}",
-                "make room and start the same command again: it goes on",
-                code=FAILED,
-            ) from exc
-
-
-def _cut(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def tell_left_out(bad: Sequence[str]) -> None:
+    """Tell of the rows that are no questions."""
+    for each in bad[:_MOST_TOLD]:
+        note(f"left out: {each}")
+    if len(bad) > _MOST_TOLD:
+        note(f"... and {counted(len(bad) - _MOST_TOLD, 'row')} more")
 
 
 class _Keeper:
@@ -152,6 +103,8 @@ class _Keeper:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self.num_done = 0
+        self.is_paid = False
+        """Whether an engine has answered."""
         self.error: CommandError | None = None
         self.on_attempt: Callable[[int], None] = lambda num_done: None
 
@@ -161,9 +114,14 @@ class _Keeper:
                 self._folder.begin(event.run_id)
             except CommandError as exc:
                 self.error = exc
-        elif isinstance(event, CallFinished) and event.operation == ATTEMPT:
-            self.num_done += 1
-            self.on_attempt(self.num_done)
+                task = asyncio.current_task()
+                if task is not None:
+                    task.cancel()  # before anything is asked: it could not be gone on with
+        elif isinstance(event, CallFinished):
+            self.is_paid = self.is_paid or event.usage.tokens > 0
+            if event.operation == ATTEMPT:
+                self.num_done += 1
+                self.on_attempt(self.num_done)
 
 
 def _run(
@@ -178,7 +136,8 @@ def _run(
     from motet.runtime.running import arun
 
     keeper = _Keeper(folder)
-    if folder.run_id is not None and not is_quiet:
+    is_new = folder.run_id is None
+    if not is_new and not is_quiet:
         note(f"{folder.path} holds a study; going on with it")
 
     async def work() -> Result[Any]:
@@ -194,8 +153,10 @@ def _run(
 
     try:
         with _shown(keeper, total, is_quiet=is_quiet):
-            result = run_interruptibly(work(), lambda: None)
+            return run_interruptibly(work(), lambda: "the same command, started again")
     except asyncio.CancelledError:
+        if keeper.error is not None:
+            raise keeper.error from None
         raise CommandError(
             f"interrupted: {keeper.num_done} of {counted(total, 'attempt')} are kept",
             "start the same command again: it goes on",
@@ -206,15 +167,22 @@ def _run(
             f"{folder.path} was begun with other questions, or by another version: {exc}",
             "give another --out",
         ) from None
-    except RunFailedError:
-        note(
-            f"{keeper.num_done} of {counted(total, 'attempt')} are kept; "
-            "the same command goes on with them"
-        )
+    except StoreError as exc:
+        raise CommandError(
+            f"{folder.store} cannot be used: {exc}", "mend that, or give another --out", code=STORE
+        ) from None
+    except RunFailedError as exc:
+        if keeper.is_paid or not is_new:
+            note(
+                f"{keeper.num_done} of {counted(total, 'attempt')} are kept; "
+                "the same command goes on with them"
+            )
+        else:
+            folder.forget()
+        if isinstance(exc.__cause__, StoreError):
+            hint = "mend that and start the same command again"
+            raise CommandError(str(exc.__cause__), hint, code=STORE) from None
         raise
-    if keeper.error is not None:
-        raise keeper.error
-    return result
 
 
 @contextlib.contextmanager
@@ -234,8 +202,14 @@ def _shown(keeper: _Keeper, total: int, *, is_quiet: bool) -> Iterator[None]:
 
 
 def _told(
-    study: Study, result: Result[Any], folder: Folder, *, is_json: bool, is_quiet: bool
-) -> int:
+    study: Study,
+    result: Result[Any],
+    folder: Folder,
+    bad: Sequence[str],
+    *,
+    is_json: bool,
+    is_quiet: bool,
+) -> None:
     """Write the files of the study, and print its table or its summary."""
     from motet.programs.frontier import figures_of, points_of
     from motet.programs.frontier.plot import frontier_svg
@@ -245,6 +219,7 @@ def _told(
     summary = {
         "task": study.task,
         "num_questions": len(study.questions),
+        "num_rows_left_out": len(bad),
         "num_seeds": study.num_seeds,
         "drawing": asdict(study.drawing),
         "points": [asdict(point) for point in points],
@@ -267,7 +242,6 @@ def _told(
         if unanswered:
             note(f"{unanswered} of them state no answer; {folder.path / FIGURES} says why")
         note(f"{FIGURES}, {SUMMARY} and {PLOT} are in {folder.path}")
-    return OK
 
 
 COLUMNS = [
@@ -283,9 +257,9 @@ def shown_point(point: Point) -> list[str]:
         point.method,
         f"{point.budget}",
         f"{100 * point.accuracy.mean:.1f}",
-        _bounds(point.accuracy),
+        bounds(point.accuracy),
         "-" if gain is None else f"{100 * gain.mean:+.1f}",
-        "-" if gain is None else _bounds(gain, "+"),
+        "-" if gain is None else bounds(gain, "+"),
         f"{point.tokens:.0f}",
         f"{point.scores:.1f}",
         "-" if point.wall_s is None else f"{point.wall_s:.2f}",
@@ -293,5 +267,6 @@ def shown_point(point: Point) -> list[str]:
     ]
 
 
-def _bounds(interval: Interval, sign: str = "") -> str:
+def bounds(interval: Interval, sign: str = "") -> str:
+    """The ends of an interval, in percent."""
     return f"{100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f}"

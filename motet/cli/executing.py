@@ -153,8 +153,14 @@ def opened_observers(
         yield observers
 
 
-def _opened(path: str) -> TextIO:
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[TextIO]:
     try:
-        return open(path, "w", encoding="ascii")  # noqa: PTH123 - the caller closes it
+        stream = open(path, "w", encoding="ascii")  # noqa: PTH123, SIM115 - closed below
     except OSError as exc:
         raise CommandError(f"--events {path} cannot be written: {exc.strerror}") from None
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):  # the observer told it; the answer is to be shown
+            stream.close()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from motet.store import CallRecord, RunRecord, Store
 
 _MOST_FILTERED = 100_000
+_SHOWN_TOKENS = 20
+"""Of a distribution of next tokens."""
 
 
 def list_runs(
@@ -276,6 +278,10 @@ def call_value(call: CallRecord, values: dict[str, bytes]) -> Any:
     reply = load_reply(data)
     if reply.rewards:
         return reply.rewards
+    if reply.embedding is not None:
+        return reply.embedding.values
+    if reply.next_tokens is not None:
+        return reply.next_tokens.best(_SHOWN_TOKENS)
     texts = [c.text for c in reply.completions]
     return texts[0] if len(texts) == 1 else texts
 

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from motet.engine import Capability, Engine, LearningEngine
-from motet.errors import CapabilityError, ConfigError
+from motet.engine import Capability
+from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program, step
-from motet.programs.chats import as_chat
-from motet.programs.scorers import Grading
+from motet.programs.capabilities import Need, refuse_unable
+from motet.programs.quoting import question_text, tagged
+from motet.programs.scorers import EmbeddingSimilarity, Grading, Scorer, embedded_text
 from motet.programs.solution import Solution, solution_of
 from motet.programs.solution_calls import SolutionCalls
 from motet.programs.verifier import expected_number
 from motet.prompts import prompt
 from motet.refs import Ref
-from motet.runtime.prompting import chat_text
 from motet.search.driver import search
 from motet.search.mbr import Mbr, MbrProblem, Utility, rouge_1
 from motet.search.settings import number, whole
 from motet.search.tools import FAILED, Lost
-from motet.types import Chat
+from motet.types import Chat, Embedding
 
 GRADES = (1, 2, 3, 4, 5)
 COMPARE = (
@@ -33,16 +33,22 @@ COMPARE = (
 
 
 def _grade_chat(question: str | Chat, candidate: str, reference: str, instruction: str) -> str:
-    return (
-        f"{instruction}\n\n<question>\n{chat_text(as_chat(question))}\n</question>\n\n"
-        f"<reference>\n{reference}\n</reference>\n\n<answer>\n{candidate}\n</answer>"
-    )
+    parts = {"question": question_text(question), "reference": reference, "answer": candidate}
+    return "\n\n".join([instruction, *(tagged(name, text) for name, text in parts.items())])
 
 
 @prompt(chat=_grade_chat)
 def grade_given(question: str | Chat, candidate: str, reference: str, instruction: str) -> str:
     """A grade of a candidate, given that a reference is right."""
     raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The utility that is the cosine of candidate and reference, each text embedded once."""
+
+    model: Model
+    """Its engine needs `Capability.EMBED`: `local:minilm`, or a server of an embedding model."""
 
 
 @step
@@ -59,7 +65,7 @@ async def minimum_bayes_risk(
     *,
     model: Model,
     n: int = 30,
-    utility: Literal["rouge-1"] | Model | Utility = "rouge-1",
+    utility: Literal["rouge-1"] | Model | Embeddings | Utility = "rouge-1",
     num_references: int | None = None,
     temperature: float | None = 1.0,
     answer_tokens: int = 1024,
@@ -70,14 +76,14 @@ async def minimum_bayes_risk(
 
     With a judge it costs n^2 - n grades of one token's log-probabilities each, or about
     n * num_references. A budget that does not hold them all grades by as many references as it
-    holds; `notes` says how many pairs were rated.
+    holds; `notes` says how many pairs were rated. `Embeddings` cost one embedding for each text.
 
     Args:
         question: A text or a chat.
         model: Answers.
         n: Answers.
         utility: `rouge-1`; a judge, whose expected grade from 1 to 5 of the candidate given the
-            reference counts; or a function of pairs of texts.
+            reference counts; `Embeddings(model)`; or a function of pairs of texts.
         num_references: Answers that are references, drawn by chance; None is all.
         temperature: Of the answers; None leaves it to the model.
         answer_tokens: Most tokens of an answer.
@@ -86,28 +92,32 @@ async def minimum_bayes_risk(
 
     Raises:
         ConfigError: A setting is wrong.
-        CapabilityError: The judge cannot score.
+        CapabilityError: The judge cannot score, or the model of the embeddings cannot embed.
         BudgetExhaustedError: The budget did not hold one answer.
         TooFewSurvivorsError: No answer came to its end.
 
     Source: Wu et al. 2024, arXiv:2410.02902. Departures, besides those of `Mbr`: the judge's grade
     is its mean by the grades' log-probabilities; its prompt and the temperature are ours.
     """
-    if not isinstance(utility, Model) and utility != "rouge-1" and not callable(utility):
+    is_known = isinstance(utility, (Model, Embeddings)) or utility == "rouge-1"
+    if not is_known and not callable(utility):
         raise ConfigError(
-            f"utility is {utility!r}; it must be 'rouge-1', a Model or a function of pairs"
+            f"utility is {utility!r}; it must be 'rouge-1', a Model, Embeddings or a function of "
+            "pairs"
         )
-    if isinstance(utility, Model):
-        _check_scores(utility)
     if temperature is not None:
         number("temperature", temperature, 0)
     whole("answer_tokens", answer_tokens)
+    if isinstance(utility, Model):
+        await refuse_unable([Need("utility", utility, Capability.SCORE)])
+    elif isinstance(utility, Embeddings):
+        await refuse_unable([Need("utility", utility.model, Capability.EMBED)])
     algorithm = Mbr(n=n, num_references=num_references)
     calls = _Rating(
         question=question,
         model=model,
-        # What a small budget holds is left for the grades then.
-        scorer=Grading(utility) if isinstance(utility, Model) else None,
+        # What a small budget holds is left for the grades, or the embeddings, then.
+        scorer=_scorer_like(utility),
         temperature=temperature,
         most_tokens=(answer_tokens, answer_tokens),
         utility=utility,
@@ -118,32 +128,44 @@ async def minimum_bayes_risk(
     return solution_of(result, calls.failures)
 
 
-def _check_scores(judge: Model) -> None:
-    """Refuse a judge of which it is known, before answers are paid for, that it cannot score."""
-    engine = judge.engine
-    is_known = isinstance(engine, Engine) and not isinstance(engine, LearningEngine)
-    able = engine.capabilities if isinstance(engine, Engine) else frozenset()
-    if judge.program is not None or (is_known and Capability.SCORE not in able):
-        raise CapabilityError(f"utility is {judge.label}, which cannot score grades")
+def _scorer_like(utility: object) -> Scorer | None:
+    if isinstance(utility, Model):
+        return Grading(utility)
+    return EmbeddingSimilarity(utility.model) if isinstance(utility, Embeddings) else None
 
 
 @dataclass(kw_only=True)
 class _Rating(SolutionCalls):
     """A question's callables, made of calls of the running program."""
 
-    utility: Literal["rouge-1"] | Model | Utility = "rouge-1"
+    utility: Literal["rouge-1"] | Model | Embeddings | Utility = "rouge-1"
     compare: str = COMPARE
 
     async def rate(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float | Lost]:
         if isinstance(self.utility, Model):
             graded = [self._graded(*pair) for pair in pairs]
             return await self.values(graded)
+        if isinstance(self.utility, Embeddings):
+            return await self._cosines(self.utility.model, pairs)
         if isinstance(self.utility, str):
             return rouge_1(pairs)
         rated = await utilities_of(list(pairs), self.utility)
         return [FAILED if each is None else each for each in rated]
 
+    async def _cosines(self, model: Model, pairs: Sequence[tuple[str, str]]) -> list[float | Lost]:
+        """Embed each text once; a text that was lost costs its pairs."""
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        embedded = embedded_text.on(model).embeddings()
+        vectors = dict(zip(texts, await self.values([embedded(t) for t in texts]), strict=True))
+        return [_cosine(vectors[candidate], vectors[other]) for candidate, other in pairs]
+
     def _graded(self, candidate: str, reference: str) -> Ref[float]:
         assert isinstance(self.utility, Model)
         scored = grade_given.on(self.utility).scores([str(each) for each in GRADES])
         return expected_number(scored(self.question, candidate, reference, self.compare))
+
+
+def _cosine(one: Embedding | Lost, other: Embedding | Lost) -> float | Lost:
+    if isinstance(one, Lost):
+        return one
+    return other if isinstance(other, Lost) else one.cosine(other)

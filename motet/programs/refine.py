@@ -12,9 +12,9 @@ from motet.errors import ConfigError, EmptyReplyError, EngineError, ProgramError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.chats import as_chat
+from motet.programs.quoting import question_text, tagged
 from motet.programs.search_calls import SearchCalls
 from motet.prompts import Prompt, prompt
-from motet.runtime.prompting import chat_text
 from motet.search.driver import SearchResult, search
 from motet.search.partials import Step
 from motet.search.refinement import END, START, Draft, Refinement, RefinementProblem, read_verdict
@@ -62,11 +62,8 @@ class Refined:
 
 
 def _judge_turn(instruction: str | Chat, response: str, request: str) -> Message:
-    asked = chat_text(as_chat(instruction))
-    return Message.user(
-        f"<instruction>\n{asked}\n</instruction>\n\n"
-        f"<response>\n{response}\n</response>\n\n{request}"
-    )
+    asked = tagged("instruction", question_text(instruction))
+    return Message.user(f"{asked}\n\n{tagged('response', response)}\n\n{request}")
 
 
 def _judge_chat(instruction: str | Chat, response: str) -> Chat:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from motet.engine import Capability
 from motet.errors import ConfigError, OutcomeError, SearchError
 from motet.model import Model
 from motet.operations import step
 from motet.programs.chats import as_chat, with_system
+from motet.programs.quoting import question_text
 from motet.programs.verifier import grade, probability_of, verify
 from motet.prompts import prompt
 from motet.refs import Ref
-from motet.runtime.prompting import chat_text
 from motet.search.settings import one_of
 from motet.search.step_scores import Aggregate, aggregated, split_steps
-from motet.types import Chat, Message, Rewards
+from motet.types import Chat, Embedding, Message, Rewards
 
 PROGRESS = (
     "The answer may be unfinished. Is every step of it so far correct, and does it lead to the "
@@ -26,7 +27,11 @@ PROGRESS = (
 
 
 class Scorer(Protocol):
-    """Makes the call that scores one text; any function of this shape will do."""
+    """Makes the call that scores one text; any function of this shape will do.
+
+    One that has a `model`, and says by its `capability` what that needs, is refused before a search
+    has paid for anything where the engine has not got it.
+    """
 
     def __call__(self, question: str | Chat, text: str) -> Ref[float]: ...
 
@@ -35,11 +40,13 @@ class Scorer(Protocol):
 class SelfEvaluation:
     """The probability that a model says Yes when it is asked whether the text is right so far."""
 
+    capability: ClassVar = Capability.SCORE
+
     model: Model
     instruction: str = PROGRESS
 
     def __call__(self, question: str | Chat, text: str) -> Ref[float]:
-        asked = chat_text(as_chat(question))
+        asked = question_text(question)
         return verify(asked, text, model=self.model, instruction=self.instruction)
 
 
@@ -47,11 +54,13 @@ class SelfEvaluation:
 class Grading:
     """The expected grade that a model gives, put onto 0 to 1."""
 
+    capability: ClassVar = Capability.SCORE
+
     model: Model
     scale: tuple[int, ...] = (1, 2, 3, 4, 5)
 
     def __call__(self, question: str | Chat, text: str) -> Ref[float]:
-        asked = chat_text(as_chat(question))
+        asked = question_text(question)
         graded = grade(asked, text, model=self.model, scale=self.scale)
         return onto_unit(graded, min(self.scale), max(self.scale))
 
@@ -114,6 +123,8 @@ def mean(values: Sequence[float]) -> float:
 class RewardModel:
     """What a reward model gives the text as the assistant's turn behind the question."""
 
+    capability: ClassVar = Capability.REWARD
+
     model: Model
     """Its engine needs `Capability.REWARD`: a vLLM server started with `--runner pooling`."""
     label: int | None = None
@@ -135,6 +146,8 @@ class ProcessReward:
 
     Source: Zhang et al. 2025, arXiv:2501.07301 (Qwen2.5-Math-PRM), whose defaults these are.
     """
+
+    capability: ClassVar = Capability.REWARD
 
     model: Model
     """Its engine needs `Capability.REWARD`: a vLLM server of such a model with pooling type STEP
@@ -172,6 +185,8 @@ class ChatProcessReward:
     Source: RLHFlow's models, such as Llama3.1-8B-PRM-Deepseek-Data.
     """
 
+    capability: ClassVar = Capability.SCORE
+
     model: Model
     """Its engine needs `Capability.SCORE`."""
     aggregate: Aggregate = "last"
@@ -193,6 +208,26 @@ class ChatProcessReward:
         return aggregated_steps(values, self.aggregate)
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingSimilarity:
+    """How near the text is to a reference: the cosine of their embeddings, put onto 0 to 1.
+
+    It costs two embeddings a text, one where the store has the reference's already.
+    """
+
+    capability: ClassVar = Capability.EMBED
+
+    model: Model
+    """Its engine needs `Capability.EMBED`: `local:minilm`, or a server of an embedding model."""
+    reference: str | None = None
+    """A text that is right, or as a right one should be; None is the question."""
+
+    def __call__(self, question: str | Chat, text: str) -> Ref[float]:
+        reference = question_text(question) if self.reference is None else self.reference
+        embedded = embedded_text.on(self.model).embeddings()
+        return similarity(embedded(text), embedded(reference))
+
+
 def _answered(question: str | Chat, answer: str) -> Chat:
     return (*as_chat(question), Message.assistant(answer))
 
@@ -206,7 +241,7 @@ def _tagged(question: str | Chat, steps: Sequence[str], step_tag: str, instructi
 
 
 def _step_turns(question: str | Chat, steps: Sequence[str], good: str) -> Chat:
-    asked = chat_text(as_chat(question))
+    asked = question_text(question)
     turns = [Message.user(f"{asked} {steps[0]}")]
     for each in steps[1:]:
         turns += [Message.assistant(good), Message.user(each)]
@@ -216,6 +251,16 @@ def _step_turns(question: str | Chat, steps: Sequence[str], good: str) -> Chat:
 @prompt(chat=_answered)
 def rewarded_answer(question: str | Chat, answer: str) -> str:
     """An answer, for a reward model."""
+    raise NotImplementedError
+
+
+def _as_text(text: str) -> str:
+    return text
+
+
+@prompt(chat=_as_text)
+def embedded_text(text: str) -> str:
+    """A text as it is, for an embedding model."""
     raise NotImplementedError
 
 
@@ -231,6 +276,12 @@ def rewarded_steps(
 def step_verdict(question: str | Chat, steps: Sequence[str], good: str) -> str:
     """A verdict on the last of some steps."""
     raise NotImplementedError
+
+
+@step
+def similarity(one: Embedding, other: Embedding) -> float:
+    """The cosine of two embeddings, put onto 0 to 1."""
+    return (1 + one.cosine(other)) / 2
 
 
 @step

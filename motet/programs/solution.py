@@ -67,8 +67,8 @@ class Solution:
         return f"{head}\n{to_text(self.tree, best=self.node, max_nodes=max_nodes)}"
 
 
-def solution_of(result: SearchResult, failures: Sequence[MotetError]) -> Solution:
-    """Return what a search found.
+def best_of(result: SearchResult, failures: Sequence[MotetError]) -> Candidate:
+    """Return the best that a search found.
 
     Raises:
         EngineError: It failed for all, and may answer later.
@@ -92,6 +92,16 @@ def solution_of(result: SearchResult, failures: Sequence[MotetError]) -> Solutio
             f"show{told}",
             failures=failures,
         )
+    return best
+
+
+def solution_of(result: SearchResult, failures: Sequence[MotetError]) -> Solution:
+    """Return what a search found.
+
+    Raises:
+        EngineError, ProgramError, BudgetExhaustedError, TooFewSurvivorsError: As `best_of`.
+    """
+    best = best_of(result, failures)
     return Solution(
         text=best.text,
         score=best.score,

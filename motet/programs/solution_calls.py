@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from motet.engine import Completion
@@ -12,9 +12,10 @@ from motet.operations import step
 from motet.programs.chats import as_chat, with_system
 from motet.programs.scorers import Scorer
 from motet.programs.search_calls import SearchCalls
-from motet.prompts import prompt
+from motet.prompts import Prompt, prompt
+from motet.search.best_of_n import final_answer
 from motet.search.partials import Partial, Step
-from motet.search.tools import FAILED, UNPAID, Ask, Lost
+from motet.search.tools import Ask, Lost
 from motet.types import Chat, Message
 
 INSTRUCTION = (
@@ -41,6 +42,11 @@ def verdict_of(text: str, verify: Callable[[str], bool]) -> bool:
     return bool(verify(text))
 
 
+def states_answer(text: str) -> bool:
+    """Whether a text states a final answer, as `final_answer` reads it."""
+    return final_answer(text) is not None
+
+
 @dataclass(kw_only=True)
 class SolutionCalls(SearchCalls):
     """A question's callables, made of calls of the running program."""
@@ -49,35 +55,35 @@ class SolutionCalls(SearchCalls):
     model: Model
     scorer: Scorer | None = None
     verifier: Callable[[str], bool] | None = None
+    ends: Callable[[str], bool] = states_answer
+    """Whether a step that the delimiter ended is the last one nevertheless."""
     delimiter: str = "\n\n"
     instruction: str = ""
     temperature: float | None = None
     most_tokens: tuple[int, int] = (256, 1024)
     """Of a step, and of a whole answer."""
+    _bound: dict[tuple[int, bool, int, float | None], Prompt[list[Completion]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """The prompt with its settings, which are the same for most samples."""
 
     async def propose(self, asks: Sequence[Ask]) -> list[list[Step | Lost]]:
         """Ask for all samples of a place at once; where the budget does not hold them, for as
         many as it holds. Where they are to be scored, what is left then is for the scores.
         """
-        given: list[list[Step | Lost]] = [[] for _ in asks]
-        left = {place: (ask.n, ask.n) for place, ask in enumerate(asks)}
-        while left:
-            sent = [(place, replace(asks[place], n=num)) for place, (_, num) in left.items()]
-            outcomes = await self.settle([self._asked(ask) for _, ask in sent])
-            for (place, ask), outcome in zip(sent, outcomes, strict=True):
-                missing, num = left[place]
-                lost = None if outcome.is_success else self.lost(outcome)
-                if lost is UNPAID:
-                    num //= 2
-                else:
-                    given[place] += [FAILED] * num if lost else self._steps(ask, outcome.value)
-                    missing -= num
-                left[place] = missing, min(num, missing)
-                is_over = lost is not UNPAID and self.scorer is not None
-                if is_over or not left[place][1]:
-                    given[place] += [UNPAID] * missing
-                    del left[place]
-        return given
+        found = await self.sampled(
+            [ask.n for ask in asks],
+            lambda place, n: self._asked(replace(asks[place], n=n)),
+            is_thrifty=self.scorer is not None,
+        )
+        return [
+            [
+                each if isinstance(each, Lost) else self._step(ask, each)
+                for each in given
+                if isinstance(each, Lost) or each.finish_reason != "abort"
+            ]
+            for ask, given in zip(asks, found, strict=True)
+        ]
 
     def _asked(self, ask: Ask) -> Any:
         sampling: dict[str, Any] = {"max_tokens": self._most(ask)}
@@ -86,15 +92,16 @@ class SolutionCalls(SearchCalls):
         temperature = self.temperature if ask.temperature is None else ask.temperature
         if temperature is not None:
             sampling["temperature"] = temperature
-        bound = continue_solution.on(self.model, **sampling).samples(ask.n)
+        key = (ask.n, ask.is_whole, sampling["max_tokens"], temperature)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = continue_solution.on(self.model, **sampling).samples(ask.n)
+            self._bound[key] = bound
         return bound(self.question, ask.partial.text, self.instruction)
 
     def _most(self, ask: Ask) -> int:
         most = self.most_tokens[1 if ask.is_whole else 0]
         return most if ask.max_tokens is None else min(most, ask.max_tokens)
-
-    def _steps(self, ask: Ask, completions: list[Completion]) -> list[Step]:
-        return [self._step(ask, each) for each in completions if each.finish_reason != "abort"]
 
     def _step(self, ask: Ask, completion: Completion) -> Step:
         is_delimited = not ask.is_whole and completion.stop_reason == self.delimiter
@@ -102,7 +109,9 @@ class SolutionCalls(SearchCalls):
         uncounted = self._most(ask) if completion.text else 0
         return Step(
             completion.text + (self.delimiter if is_delimited else ""),
-            is_last=completion.finish_reason == "stop" and not is_delimited,
+            is_last=self.ends(completion.text)
+            if is_delimited
+            else completion.finish_reason == "stop",
             num_tokens=len(completion.token_ids) or uncounted,
         )
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from motet.engine import Capability
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.capabilities import Need, goes_on, needs_of_scorer, refuse_unable
 from motet.programs.scorers import Scorer, find_scorer
 from motet.programs.solution import Solution, solution_of
-from motet.programs.solution_calls import INSTRUCTION, SolutionCalls
+from motet.programs.solution_calls import INSTRUCTION, SolutionCalls, states_answer
 from motet.search.algorithm import Algorithm
 from motet.search.driver import search
 from motet.search.registry import find_algorithm
+from motet.search.settings import function
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.tools import Problem
 from motet.types import Chat
@@ -27,6 +30,7 @@ async def solve(
     model: Model,
     scorer: Scorer | str | None = None,
     verify: Callable[[str], bool] | None = None,
+    ends: Callable[[str], bool] = states_answer,
     delimiter: str = "\n\n",
     step_tokens: int = 256,
     answer_tokens: int = 1024,
@@ -46,8 +50,11 @@ async def solve(
             `beam(n=16, width=4)`.
         model: Proposes steps; has to continue an unfinished turn where there are several.
         scorer: Scores whole and partial solutions, from 0 to 1; see `motet.programs.scorers`.
-            `self` is the model's own probability of Yes, `grade` its own grade.
+            `self` is the model's own probability of Yes, `grade` its own grade. None is `self` where
+            the algorithm needs scores.
         verify: Says whether a finished text is right.
+        ends: Says whether a step that the delimiter ended is the last one nevertheless; by default
+            one that states an answer: in a `\\boxed{}`, behind `####` or "the answer is".
         delimiter: Ends a step, and belongs to it.
         step_tokens: Most tokens of a step.
         answer_tokens: Most tokens of a whole answer or a rest that is proposed in one piece.
@@ -58,6 +65,7 @@ async def solve(
 
     Raises:
         ConfigError: A setting is wrong, or the algorithm needs what is not given.
+        CapabilityError: An engine is known to lack what the scorer or the algorithm needs.
         BudgetExhaustedError: The budget did not hold the first step.
         TooFewSurvivorsError: Nothing was proposed, or nothing could be scored.
     """
@@ -66,13 +74,21 @@ async def solve(
     for name, value in (("step_tokens", step_tokens), ("answer_tokens", answer_tokens)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
+    function("ends", ends)
     chosen = find_algorithm(algorithm) if isinstance(algorithm, str) else algorithm
+    if scorer is None and "score" in getattr(chosen, "needs", ()):
+        scorer = "self"
     scorer = find_scorer(scorer, model) if isinstance(scorer, str) else scorer
+    needs = needs_of_scorer(scorer)
+    if goes_on(chosen):
+        needs.append(Need("model", model, Capability.CONTINUE))
+    await refuse_unable(needs)
     calls = SolutionCalls(
         question=question,
         model=model,
         scorer=scorer,
         verifier=verify,
+        ends=ends,
         delimiter=delimiter,
         instruction=instruction,
         temperature=temperature,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program, step
+from motet.programs.quoting import tagged
 from motet.prompts import prompt
 from motet.refs import Ref
 from motet.types import Scores
@@ -15,7 +16,11 @@ VERIFY = "Is the answer correct? Reply with Yes or No only."
 GRADE = "How good is the answer? Reply with one number only, from {low} (worst) to {high} (best)."
 
 
-@prompt(user="Question: {{ question }}\n\nAnswer: {{ answer }}\n\n{{ instruction }}")
+def _verdict_chat(question: str, answer: str, instruction: str) -> str:
+    return f"{tagged('question', question)}\n\n{tagged('answer', answer)}\n\n{instruction}"
+
+
+@prompt(chat=_verdict_chat)
 def verdict(question: str, answer: str, instruction: str) -> str:
     """A verdict on an answer, in one word."""
     raise NotImplementedError

@@ -67,6 +67,9 @@ _SLICE_S = 0.005
 """Longest time that ready calls run before the event loop gets its turn."""
 _SLICE_TASKS = 16
 """Most tasks to start before the loop's turn, so that first requests leave before the last begin."""
+_SLICE_ANSWERS = 4
+"""Most answers to go on from before the loop's turn. Where many come at once, what follows from the
+first is asked for before the last are read, so that the engine is not left idle meanwhile."""
 
 
 class Executor:
@@ -109,6 +112,8 @@ class Executor:
         self._verdicts: deque[tuple[Call, Call]] = deque()
         """Races, and members that have ended: judged in turn, since races may nest deeply."""
         self._is_scheduled = False
+        self._answered: deque[Callable[[], None]] = deque()
+        """What goes on from answers that have come, in turn."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._steps = StepRunner()
         self._samplings: dict[tuple[int, int], tuple[Sampling, Any, Model]] = {}
@@ -249,6 +254,7 @@ class Executor:
         """Abort what still runs, and wait until the engines were told."""
         self._large_graph.give_back()
         self.is_stopping = True
+        self._end_answered()
         self._ready.clear()
         for call in list(self.calls.by_ref.listed) if self._tasks else ():
             if call.task is not None and not call.is_done:
@@ -259,9 +265,21 @@ class Executor:
             await asyncio.wait(list(self._tasks))
         self._steps.close()
 
+    def let_go(self) -> None:
+        """Drop the calls of a run that has ended.
+
+        Connections that it opened live on, and each keeps the context in which it was opened, of
+        which this run is part.
+        """
+        self.calls = Calls(self.default_model)
+        self._root = self._unsettled = None
+        self._samplings.clear()
+        self._checked.clear()
+
     async def drain(self, patience_s: float) -> None:
         """Start nothing new; wait for the requests in flight, for `patience_s` at most."""
         self.is_stopping = True
+        self._end_answered()
         self._ready.clear()
         for call in list(self.calls.by_ref.listed):
             is_prompt = isinstance(call.ref.operation, Prompt) and call.task is not None
@@ -622,10 +640,12 @@ class Executor:
             return  # what a program makes of an interruption is no value
         call.state = "running"
         if self.journal is None:
-            if answer is None and not self.events.is_heard:
-                self._set_finished(call, value)
-            else:
+            if answer is not None:
+                self._go_on_from(lambda: self._end(call, value, answer, error))
+            elif self.events.is_heard:
                 self._end(call, value, answer, error)
+            else:
+                self._set_finished(call, value)
             return
 
         if self._unsettled is not None:
@@ -634,6 +654,8 @@ class Executor:
         def on_committed(failure: StoreError | None) -> None:
             if failure is not None:
                 self._abort(failure)
+            elif answer is not None:
+                self._go_on_from(lambda: self._end(call, value, answer, error))
             elif not call.is_done:
                 self._end(call, value, answer, error)
 
@@ -660,6 +682,22 @@ class Executor:
             finish_reason=finish,
         )
 
+    def _go_on_from(self, end: Callable[[], None]) -> None:
+        """End a call that was answered, when its turn comes."""
+        if not self._answered:
+            self._loop.call_soon(self._run_answered, context=self._context)
+        self._answered.append(end)
+
+    def _run_answered(self) -> None:
+        for _ in range(min(len(self._answered), _SLICE_ANSWERS)):
+            self._answered.popleft()()
+        if self._answered:
+            self._loop.call_soon(self._run_answered, context=self._context)
+
+    def _end_answered(self) -> None:
+        while self._answered:
+            self._answered.popleft()()
+
     def _abort(self, error: MotetError) -> None:
         """End the run: what happens from now on could not be resumed."""
         if self._root is not None:
@@ -670,6 +708,8 @@ class Executor:
             self._abort(failure)
 
     def _end(self, call: Call, value: Any, answer: Answer | None, error: MotetError | None) -> None:
+        if call.is_done:
+            return
         if call.started_s:
             call.duration_s = time.monotonic() - call.started_s
         if answer is not None:

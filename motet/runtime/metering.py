@@ -88,8 +88,10 @@ def _is_counted(account: Account) -> bool:
 async def _most_of_plain(engine: Engine, request: Request) -> Usage:
     """The most that one request uses, or one for each completion and each side of a pair."""
     prompt_tokens = await _tokens_of(engine, request.prompt)
-    if request.is_rewarded:
+    if request.is_rewarded or request.is_embedded:
         return Usage(prompt_tokens)
+    if request.next_tokens is not None:
+        return Usage(prompt_tokens + len(request.written), 1)
     completion_tokens = request.n * request.sampling.max_tokens
     if request.sampling.decoding:
         # Engines may answer each completion by a request of its own, and add a few tokens.

@@ -99,7 +99,13 @@ def _is_unknown(ref: Ref[Any], model: Model, engine: Engine) -> bool:
 def _needs_more(ref: Ref[Any], model: Model) -> bool:
     prompt: Prompt[Any] = ref.operation  # type: ignore[assignment]
     binding = prompt.binding
-    return bool(binding.resolved(model).decoding or binding.candidates or binding.is_rewarded)
+    return bool(
+        binding.resolved(model).decoding
+        or binding.candidates
+        or binding.is_rewarded
+        or binding.is_embedded
+        or binding.next_tokens
+    )
 
 
 def _connected(ref: Ref[Any], model: Model, factory: Callable[..., Engine]) -> Engine | None:
@@ -183,7 +189,9 @@ def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int])
         prompt_tokens = _prompt_tokens(ref, calls, most)
         sampling = operation.binding.resolved(model) if model is not None else None
         if sampling is not None and model is not None and model.program is None:
-            if not operation.binding.is_rewarded:
+            if operation.binding.next_tokens is not None:
+                completion_tokens = 1
+            elif not (operation.binding.is_rewarded or operation.binding.is_embedded):
                 completion_tokens = samples * sampling.max_tokens
             cost = (
                 None

@@ -84,11 +84,20 @@ def check_prompt(
         raise ConfigError(
             f"{prompt.short_name} asks for rewards by decoding rules; nothing is sampled there"
         )
+    if binding.is_embedded and binding.resolved(model).decoding:
+        raise ConfigError(
+            f"{prompt.short_name} asks for an embedding by decoding rules; nothing is sampled there"
+        )
+    if binding.next_tokens is not None and binding.resolved(model).decoding:
+        raise ConfigError(
+            f"{prompt.short_name} asks for next tokens by decoding rules; they are the model's own"
+        )
     if model.program is not None:
-        if binding.candidates or binding.is_rewarded or binding.resolved(model).decoding:
+        is_plain = not (binding.candidates or binding.is_rewarded or binding.next_tokens)
+        if not is_plain or binding.is_embedded or binding.resolved(model).decoding:
             raise CapabilityError(
-                f"{prompt.short_name} asks for scores, rewards or decoding rules, which "
-                f"{model.url}, a program that answers as a model, cannot give",
+                f"{prompt.short_name} asks for scores, rewards, embeddings, next tokens or decoding "
+                f"rules, which {model.url}, a program that answers as a model, cannot give",
                 place=ref.place,
             )
         return
@@ -110,6 +119,8 @@ def _needed(prompt: Prompt[Any], sampling: Sampling) -> set[Capability]:
         is_continued=prompt.is_continued,
         is_scored=bool(prompt.binding.candidates),
         is_rewarded=prompt.binding.is_rewarded,
+        is_embedded=prompt.binding.is_embedded,
+        tells_next=prompt.binding.next_tokens is not None,
     )
 
 
@@ -183,6 +194,11 @@ def encode_request(url: str, request: Request) -> bytes:
         body["candidates"] = request.candidates
     if request.is_rewarded:
         body["is_rewarded"] = True
+    if request.is_embedded:
+        body["is_embedded"] = True
+    if request.next_tokens is not None:
+        body["next_tokens"] = [request.next_tokens, request.are_texts_wanted]
+        body["written"] = request.written
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -203,6 +219,9 @@ async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> A
         check_prompt(ref, model, None, priced=False)
         raise AssertionError("a prompt without a model is refused")
     if model.program is not None:
+        if run.is_new_pairing(prompt, model, ref.scope):
+            check_prompt(ref, model, None, priced=False)
+            run.note_pairing(prompt, model, ref.scope)
         return await _ask_program(run, call, model, chat, prompt.binding.samples or 1)
     dispatcher = await run.dispatcher(model)
     engine = dispatcher.engine
@@ -210,9 +229,12 @@ async def answer_prompt(run: Executor, call: Call, values: tuple[Any, ...]) -> A
         await learn(ref, model, engine)
         check_prompt(ref, model, engine, priced=run.accounts.is_priced(ref.scope))
         run.note_pairing(prompt, model, ref.scope)
-    if chat and chat[-1].role == "assistant" and not prompt.binding.is_rewarded:
+    is_whole = prompt.binding.is_rewarded or prompt.binding.is_embedded
+    if chat and chat[-1].role == "assistant" and not is_whole:
         _refuse_missing(ref, {Capability.CONTINUE}, engine)
     request = _request(run, call, prompt, model, engine, chat)
+    if request.next_tokens is not None:
+        request = replace(request, written=prompt.written(values))
     if request.sampling.decoding:
         partner = partner_of(prompt, values, chat, request.sampling)
         request = replace(request, partner=partner)
@@ -244,6 +266,23 @@ def _request(
             sampling=Sampling(extra=sampling.extra) if sampling.extra else DEFAULT_SAMPLING,
             request_id=call.id,
             is_rewarded=True,
+        )
+    if binding.is_embedded:
+        return Request(
+            model=model.name,
+            prompt=chat[0].content if len(chat) == 1 and chat[0].role == "user" else chat,
+            sampling=Sampling(extra=sampling.extra) if sampling.extra else DEFAULT_SAMPLING,
+            request_id=call.id,
+            is_embedded=True,
+        )
+    if binding.next_tokens is not None:
+        return Request(
+            model=model.name,
+            prompt=chat,
+            sampling=Sampling(extra=sampling.extra) if sampling.extra else DEFAULT_SAMPLING,
+            request_id=call.id,
+            next_tokens=binding.next_tokens,
+            are_texts_wanted=binding.are_texts_wanted,
         )
     if sampling.seed is None and not is_greedy(sampling) and not binding.candidates:
         sampling = with_seed(sampling, derive_seed(run.accounts.seed_of(call.ref.scope), call.id))
@@ -293,24 +332,30 @@ async def _ask_engine(
             lost += meter.used
             need = Amount(need.tokens + meter.lacking.tokens, 1, need.cost + meter.lacking.cost)
     used = reply.usage
+    cost = cost_of(model, used)
+    once = _as_one_call(used)
     if meter is not None and meter.used.tokens:
-        used = meter.used
+        used, cost, once = meter.used, cost_of(model, meter.used), _as_one_call(meter.used)
         reservation.settle(Usage(calls=1), 0.0)
     else:
-        reservation.settle(replace(used, calls=1), cost_of(model, used))
-    run.usage += replace(used, calls=1)
-    run.cost += cost_of(model, used)
+        reservation.settle(once, cost)
+    run.usage += once
+    run.cost += cost
     if request.sampling.decoding:
         reply = verified(reply, request.sampling)
-    paid = replace(lost + used, calls=1)
+    paid = once if lost is NOTHING else _as_one_call(lost + used)
     return Answer(
         reply=reply,
         source="engine",
         model=model.label,
         usage=paid,
-        cost=cost_of(model, paid),
+        cost=cost if lost is NOTHING else cost_of(model, paid),
         request=key,
     )
+
+
+def _as_one_call(usage: Usage) -> Usage:
+    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, 1)
 
 
 async def _send(

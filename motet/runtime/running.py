@@ -28,6 +28,7 @@ from motet.events import Event, Observer, RunFinished, RunStarted
 from motet.model import Model
 from motet.refs import RUN, SCOPE, Ref
 from motet.runtime.branches import named_branches
+from motet.runtime.collecting import rare_full_collections
 from motet.runtime.engines import EnginePool
 from motet.runtime.executor import Executor
 from motet.runtime.journal import Journal
@@ -336,7 +337,7 @@ async def _execute(
 ) -> Result[Any]:
     began = time.monotonic()
     journal = executor.journal
-    with named_branches():
+    with named_branches(), rare_full_collections():
         try:
             root = await executor.prepare(ref)
             if journal is not None:
@@ -373,15 +374,18 @@ async def _execute(
                     await _end(executor, status, began, error)
         finally:
             await executor.close()
-    if error is not None:
-        raise _failure(executor, error) from error
+    calls, default = executor.calls, executor.default_model
+    failure = None if error is None else _failure(executor, error)
+    executor.let_go()
+    if failure is not None:
+        raise failure from error
     return Result(
         value=value,
         run_id=executor.run_id,
         usage=executor.usage,
         cost=executor.cost,
         duration_s=time.monotonic() - began,
-        _graph=lambda: graph_of(executor.calls, ref, default=executor.default_model),
+        _graph=lambda: graph_of(calls, ref, default=default),
     )
 
 

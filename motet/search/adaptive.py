@@ -11,8 +11,8 @@ from motet.errors import ConfigError
 from motet.search.algorithm import Found
 from motet.search.partials import Candidate, Partial
 from motet.search.selection import best, ranked
-from motet.search.settings import number, whole
-from motet.search.tools import Ask, Tools
+from motet.search.settings import at_once, called, function, number, whole
+from motet.search.tools import Ask, Tools, checked_number
 from motet.search.tree import Tree
 
 TemperatureSchedule: TypeAlias = Callable[[int], float | None]
@@ -31,9 +31,12 @@ def probability_of_yes(yes: float, no: float) -> float:
     `AdaptiveSampling` and `EarlyPruning` ask for.
 
     Raises:
-        ConfigError: Both have probability 0, or one is NaN.
+        ConfigError: Both have probability 0, or one is no number.
     """
-    if math.isnan(yes) or math.isnan(no) or max(yes, no) == -math.inf:
+    for name, value in (("yes", yes), ("no", no)):
+        if value != -math.inf:
+            number(name, value)
+    if max(yes, no) == -math.inf:
         raise ConfigError(f"yes is {yes} and no is {no}; one must be a log-probability above -inf")
     most = max(yes, no)
     return math.exp(yes - most) / (math.exp(yes - most) + math.exp(no - most))
@@ -44,8 +47,14 @@ def isotonic(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
     For thresholds that hold for a model: a score means what it came to on that model's answers.
 
+    Raises:
+        ConfigError: A score or an outcome is no finite number.
+
     Source: pool adjacent violators, Ayer et al. 1955.
     """
+    for score, outcome in pairs:
+        number("score", score)
+        number("outcome", outcome)
     blocks: list[tuple[float, float, int]] = []
     grouped: dict[float, list[float]] = {}
     for score, outcome in sorted(pairs):
@@ -90,21 +99,15 @@ class AdaptiveSampling:
     def __post_init__(self) -> None:
         number("threshold", self.threshold, 0)
         whole("max_draws", self.max_draws)
-        whole("batch", self.batch)
+        at_once("batch", self.batch)
+        function("temperature_schedule", self.temperature_schedule)
 
     def init(self, seed: int) -> AdaptiveState:
         return AdaptiveState(Tree())
 
     async def step(self, state: AdaptiveState, tools: Tools) -> AdaptiveState:
         last = min(state.num_draws + self.batch, self.max_draws)
-        temperatures = [
-            self.temperature_schedule(draw) for draw in range(state.num_draws + 1, last + 1)
-        ]
-        for temperature in temperatures:
-            if temperature is not None and not 0 <= temperature < math.inf:
-                raise ConfigError(
-                    f"temperature_schedule gave {temperature}; it must give numbers from 0 on"
-                )
+        temperatures = [self._temperature(draw) for draw in range(state.num_draws + 1, last + 1)]
         before = tools.spend.proposals
         found = await tools.propose(
             [Ask(Partial(), is_whole=True, temperature=each) for each in temperatures]
@@ -118,6 +121,12 @@ class AdaptiveSampling:
         )
         new = tuple(Candidate(*each) for each in zip(partials, scores, ids, strict=True))
         return replace(state, tree=tree, candidates=(*state.candidates, *new), num_draws=num_draws)
+
+    def _temperature(self, draw: int) -> float | None:
+        given = called("temperature_schedule", self.temperature_schedule, draw)
+        if given is None:
+            return None
+        return checked_number(given, "temperature_schedule", 0.0)
 
     def is_done(self, state: AdaptiveState) -> bool:
         is_enough = any(c.score is not None and c.score > self.threshold for c in _finished(state))

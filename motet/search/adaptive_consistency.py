@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import comb
+from typing import Literal
 
 from motet.search.algorithm import Found
 from motet.search.best_of_n import final_answer
 from motet.search.partials import Candidate, Partial
-from motet.search.selection import Extract, elected, ranked, votes
-from motet.search.settings import number, whole
+from motet.search.selection import Extract, best, elected, ranked, votes
+from motet.search.settings import at_once, function, number, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -39,9 +40,14 @@ class AdaptiveConsistency:
     """Draw whole answers until the leading one is ahead for good, by a Beta posterior over it and
     the runner-up; choose it.
 
+    It ends for one of three reasons, which stands in `notes["ended_by"]`: the leader is `ahead`,
+    there were `max_draws`, or it is `silent`, for none of the first `max_silent` draws states an
+    answer. Where nothing states one, the first finished solution is the answer all the same,
+    without votes, and where nothing is finished the first unfinished one.
+
     Source: Adaptive-Consistency of Aggarwal et al. 2023, arXiv:2305.11860, with its Beta stopping
     rule. Departures: answers may come in batches; one that states nothing has no vote; ties go to
-    the first.
+    the first; `max_silent`.
     """
 
     threshold: float = 0.95
@@ -49,12 +55,16 @@ class AdaptiveConsistency:
     max_draws: int = 40
     batch: int = 1
     """Answers a step; more waste some for fewer rounds."""
+    max_silent: int = 8
+    """Draws without any answer after which it gives up; `max_draws` or more never does."""
     extract: Extract = final_answer
 
     def __post_init__(self) -> None:
         number("threshold", self.threshold, 0, 1)
         whole("max_draws", self.max_draws)
-        whole("batch", self.batch)
+        at_once("batch", self.batch)
+        whole("max_silent", self.max_silent)
+        function("extract", self.extract)
 
     def init(self, seed: int) -> ConsistencyState:
         return ConsistencyState(Tree())
@@ -75,9 +85,15 @@ class AdaptiveConsistency:
         )
 
     def is_done(self, state: ConsistencyState) -> bool:
-        counts = self._counts(state.candidates)
-        is_ahead = counts[0] > counts[1] and stays_ahead(*counts) >= self.threshold
-        return (is_ahead and self.threshold < 1) or state.num_draws >= self.max_draws
+        return self._ended_by(state) is not None
+
+    def _ended_by(self, state: ConsistencyState) -> Literal["ahead", "max_draws", "silent"] | None:
+        first, second = self._counts(state.candidates)
+        if self.threshold < 1 and first > second and stays_ahead(first, second) >= self.threshold:
+            return "ahead"
+        if state.num_draws >= self.max_draws:
+            return "max_draws"
+        return "silent" if not first and state.num_draws >= self.max_silent else None
 
     def _counts(self, candidates: Sequence[Candidate]) -> tuple[int, int]:
         """Return the votes of the leading answer and of the second."""
@@ -90,13 +106,14 @@ class AdaptiveConsistency:
         finished = [c for c in state.candidates if c.partial.is_finished]
         first, second = self._counts(finished)
         return Found(
-            best=elected(finished, self.extract),
+            best=elected(finished, self.extract) or best(finished) or best(state.candidates),
             is_elected=True,
             candidates=ranked(state.candidates),
             tree=state.tree,
             notes={
                 "votes": dict(votes(finished, self.extract, is_weighted=False)),
                 "num_draws": state.num_draws,
+                "ended_by": self._ended_by(state),
                 "stays_ahead": stays_ahead(first, second),
             },
         )

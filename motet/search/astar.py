@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,8 +12,8 @@ from motet.errors import SearchError
 from motet.search.algorithm import Found
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.selection import best, ranked
-from motet.search.settings import number, one_of, whole
-from motet.search.tools import Ask, Tools
+from motet.search.settings import at_once, called, function, number, one_of, whole
+from motet.search.tools import Ask, Tools, checked_number
 from motet.search.tree import Tree
 
 StepCost: TypeAlias = Callable[[float, float], float]
@@ -108,17 +107,18 @@ class AStar:
         return frozenset({"score"}) if self.heuristic == "score" else frozenset()
 
     def __post_init__(self) -> None:
-        whole("k", self.k)
+        at_once("k", self.k)
         if not callable(self.cost):
             one_of("cost", self.cost, tuple(COSTS))
         one_of("heuristic", self.heuristic, ("score", "zero"))
-        whole("expand", self.expand)
+        at_once("expand", self.expand)
         whole("max_expansions", self.max_expansions)
         whole("max_depth", self.max_depth)
         if self.max_frontier is not None:
             whole("max_frontier", self.max_frontier)
         if self.root_score is not None:
             number("root_score", self.root_score)
+        function("key", self.key)
 
     def init(self, seed: int) -> AStarState:
         score = 1.0 if self.root_score is None else self.root_score
@@ -216,18 +216,19 @@ class AStar:
         return await tools.score(partials) if self._is_scored(tools) else [1.0] * len(partials)
 
     def _path_cost(self, parent: Place, h: float) -> float:
-        cost = (self.cost if callable(self.cost) else COSTS[self.cost])(parent.h, h)
-        if not 0 <= cost < math.inf:
-            raise SearchError(f"cost gave {cost}; what a step costs must be finite, at least 0")
-        return parent.g + cost
+        cost = self.cost if callable(self.cost) else COSTS[self.cost]
+        return parent.g + checked_number(called("cost", cost, parent.h, h), "cost", 0.0)
 
     def _f(self, place: Place) -> float:
         # Sums of the same costs in another order must tie.
         return round(place.g + (place.h if self.heuristic == "score" else 0.0), 12)
 
     def _digest(self, partial: Partial) -> str:
+        key: object = called("key", self.key, partial)
+        if not isinstance(key, str):
+            raise SearchError(f"key gave {key!r}; it must give a text")
         # A step without text that ends a solution makes another one of it.
-        told_apart = f"{int(partial.is_finished)}{self.key(partial)}"
+        told_apart = f"{int(partial.is_finished)}{key}"
         return blake2b(told_apart.encode(), digest_size=12).hexdigest()
 
     async def _completed(self, state: AStarState, tools: Tools) -> AStarState:

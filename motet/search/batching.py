@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet.search.settings import whole
+from motet.search.settings import function, whole
 from motet.search.tools import call_batch
 
 
@@ -35,6 +35,7 @@ class Joined:
     """
 
     def __init__(self, call: Callable[[Sequence[Any]], Any], *, most: int = 256) -> None:
+        function("call", call)
         whole("most", most)
         self._call = call
         self._most = most

@@ -11,6 +11,7 @@ from motet.search.algorithm import Found
 from motet.search.lookahead import check_widths, score_ahead
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.selection import best, ranked
+from motet.search.settings import flag
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -53,6 +54,7 @@ class Beam:
 
     def __post_init__(self) -> None:
         check_widths(self)
+        flag("is_distinct", self.is_distinct)
 
     def init(self, seed: int) -> BeamState:
         return BeamState(Tree(), (0,) * self.n)

@@ -9,7 +9,7 @@ from motet.search.algorithm import Found
 from motet.search.answers import extract_answer
 from motet.search.partials import Candidate, Partial
 from motet.search.selection import Extract, best, elected, ranked, votes
-from motet.search.settings import one_of, whole
+from motet.search.settings import at_once, function, one_of
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 from motet.types import JSON
@@ -38,8 +38,9 @@ class BestOfN:
     """Draw `n` whole answers in one batch; choose the best-scored, or an answer by votes.
 
     Source: best-of-N, weighted best-of-N and majority of huggingface/search-and-learn. Departures:
-    an answer that is empty or states nothing has no vote; ties go to the first. The choice by a
-    verifier is ours.
+    an answer that is empty or states nothing has no vote, and where there is no vote at all the
+    best-scored is chosen, of unscored ones the first; ties go to the first; unfinished answers
+    compete only where none is finished. The choice by a verifier is ours.
     """
 
     n: int = 4
@@ -56,8 +57,9 @@ class BestOfN:
         return frozenset() if self.choose == "majority" else frozenset({"score"})
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
+        at_once("n", self.n)
         one_of("choose", self.choose, ("best", "weighted", "majority", "verified"))
+        function("extract", self.extract)
 
     def init(self, seed: int) -> BestOfNState:
         return BestOfNState(Tree())
@@ -96,19 +98,22 @@ class BestOfN:
 
     def found(self, state: BestOfNState) -> Found:
         finished = [c for c in state.candidates if c.partial.is_finished]
+        rivals = finished or list(state.candidates)
         chosen, counted, how = None, {}, self.choose
         if how == "verified":
-            is_scored = any(c.score is not None for c in finished)
+            is_scored = any(c.score is not None for c in rivals)
             how = "best" if is_scored else "majority"
         if state.accepted is not None:
             chosen = state.candidates[state.accepted]
         elif how == "best":
-            chosen = best(c for c in finished if c.score is not None)
+            chosen = best(c for c in rivals if c.score is not None)
             if chosen is None and state.is_cut:
-                chosen = best(finished)  # unscored, and better than nothing
+                chosen = best(rivals)  # unscored, and better than nothing
         else:
-            chosen = elected(finished, self.extract, is_weighted=how == "weighted")
-            counted = votes(finished, self.extract, is_weighted=how == "weighted")
+            is_weighted = how == "weighted"
+            voters = [c for c in rivals if c.score is not None or not is_weighted]
+            chosen = elected(voters, self.extract, is_weighted=is_weighted) or best(voters)
+            counted = votes(voters, self.extract, is_weighted=is_weighted)
         notes: dict[str, JSON] = {"votes": dict(counted)} if counted else {}
         if self.choose == "verified":
             notes["is_verified"] = state.accepted is not None

@@ -15,7 +15,7 @@ from motet.errors import ConfigError
 from motet.search.algorithm import Algorithm, Found
 from motet.search.partials import Candidate, Partial
 from motet.search.selection import ranked
-from motet.search.settings import number, whole
+from motet.search.settings import at_once, number, several, whole
 from motet.search.spending import NOTHING, Spend
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
@@ -29,6 +29,7 @@ class Bins:
     """Ascending; a value that is an edge is in the bin below it."""
 
     def __post_init__(self) -> None:
+        several("edges", self.edges)
         for edge in self.edges:
             number("edges", edge)
         if list(self.edges) != sorted(self.edges):
@@ -205,7 +206,13 @@ class ComputeOptimal:
     bin: int | None = None
 
     def __post_init__(self) -> None:
-        whole("num_probes", self.num_probes)
+        at_once("num_probes", self.num_probes)
+        several("algorithms", self.algorithms)
+        for algorithm in self.algorithms:
+            if not callable(getattr(algorithm, "step", None)):
+                raise ConfigError(f"algorithms holds {algorithm!r}; it must hold searches")
+        if self.bins is not None and not isinstance(self.bins, Bins):
+            raise ConfigError(f"bins is {self.bins!r}; it must be Bins, or None")
         if self.bin is None and self.bins is None:
             raise ConfigError("bins is None; it must be set where bin is not")
         if self.bins is not None and len(self.algorithms) != self.bins.num_bins:

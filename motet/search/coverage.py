@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from motet.errors import ConfigError
 from motet.search.algorithm import rng
-from motet.search.settings import number, whole
+from motet.search.settings import MOST_AT_ONCE, number, whole
 
 T = TypeVar("T")
 
@@ -23,6 +23,7 @@ def pass_at(k: int, num_samples: int, num_correct: int) -> float:
     Source: Chen et al. 2021, arXiv:2107.03374, section 2.1.
     """
     whole("k", k)
+    whole("num_samples", num_samples)
     whole("num_correct", num_correct, 0)
     if k > num_samples or num_correct > num_samples:
         name, value = ("k", k) if k > num_samples else ("num_correct", num_correct)
@@ -48,7 +49,7 @@ def coverage_curve(
     counts: Sequence[tuple[int, int]], num_points: int = 40
 ) -> list[tuple[int, float]]:
     """Return (k, coverage) at up to `num_points` values of k, evenly spaced in log k."""
-    whole("num_points", num_points, 2)
+    whole("num_points", num_points, 2, MOST_AT_ONCE)
     most = min((num_samples for num_samples, _ in counts), default=0)
     ks = sorted({round(most ** (i / (num_points - 1))) for i in range(num_points)}) if most else []
     return [(k, coverage(k, counts)) for k in ks]
@@ -62,7 +63,12 @@ class PowerLaw:
     b: float
 
     def coverage(self, k: float) -> float:
-        """Return the predicted coverage at `k` samples, at most 1."""
+        """Return the predicted coverage at `k` samples, at most 1.
+
+        Raises:
+            ConfigError: `k` is below 1.
+        """
+        number("k", k, 1)
         return min(math.exp(self.a * k**self.b), 1.0)
 
     def samples_for(self, wanted: float) -> float:
@@ -71,7 +77,8 @@ class PowerLaw:
         Raises:
             ConfigError: `wanted` is not between 0 and 1.
         """
-        if not 0 < wanted < 1:
+        number("wanted", wanted, 0, 1)
+        if wanted in (0, 1):
             raise ConfigError(f"wanted is {wanted}; it must be between 0 and 1")
         if self.a >= 0 or self.coverage(1) >= wanted:
             return 1.0
@@ -81,7 +88,13 @@ class PowerLaw:
         return math.exp(log_k) if log_k < 700 else math.inf
 
     def error(self, curve: Sequence[tuple[float, float]]) -> float:
-        """Return the mean absolute error on a curve of (k, coverage): of held-out points, say."""
+        """Return the mean absolute error on a curve of (k, coverage): of held-out points, say.
+
+        Raises:
+            ConfigError: The curve has no point.
+        """
+        if not curve:
+            raise ConfigError("curve is empty; an error needs a point")
         return math.fsum(abs(self.coverage(k) - c) for k, c in curve) / len(curve)
 
 
@@ -164,9 +177,10 @@ def beta_coverage(k: float, alpha: float, beta: float) -> float:
     Source: Schaeffer et al. 2025, arXiv:2502.17578.
     """
     number("k", k, 0)
-    if alpha <= 0 or beta <= 0:
-        name, value = ("alpha", alpha) if alpha <= 0 else ("beta", beta)
-        raise ConfigError(f"{name} is {value}; it must be more than 0")
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        number(name, value, 0)
+        if not value:
+            raise ConfigError(f"{name} is {value}; it must be more than 0")
     log_miss = math.lgamma(beta + k) + math.lgamma(alpha + beta)
     log_miss -= math.lgamma(beta) + math.lgamma(alpha + beta + k)
     return -math.expm1(log_miss)
@@ -195,7 +209,7 @@ def selected_accuracy(
         ConfigError: A problem has fewer than `k` samples, or there is none.
     """
     whole("k", k)
-    whole("num_subsets", num_subsets)
+    whole("num_subsets", num_subsets, 1, MOST_AT_ONCE)
     if not samples:
         raise ConfigError("samples is empty; accuracy needs a problem")
     total = 0

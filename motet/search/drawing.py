@@ -97,6 +97,8 @@ def _rows(tree: Tree, best: int | None, max_nodes: int) -> list[_Row]:
 
     Below each node stands how many are left out there.
     """
+    if best is not None:
+        whole("best", best, 0, len(tree) - 1)
     shown = set((tree.path(best) if best is not None else [0])[:max_nodes])
     for node in tree:
         if len(shown) >= max_nodes:
@@ -136,14 +138,15 @@ def to_text(tree: Tree, *, best: int | None = None, max_nodes: int = 100, width:
         width: Characters of a line, at least 40; what a deep node is indented is not among them.
 
     Raises:
-        ConfigError: `max_nodes` is below 1, or `width` below 40.
+        ConfigError: `max_nodes` is below 1, `width` below 40, or there is no node `best`.
     """
     whole("max_nodes", max_nodes)
     whole("width", width, 40)
+    rows = _rows(tree, best, max_nodes)
     path = set(tree.path(best)) if best is not None else set()
     lines = []
     bars: list[str] = []
-    for row in _rows(tree, best, max_nodes):
+    for row in rows:
         del bars[max(row.depth - 1, 0) :]
         indent = "".join(bars)
         branch = ("`- " if row.is_last_child else "|- ") if row.depth else ""
@@ -168,7 +171,7 @@ def to_svg(tree: Tree, *, best: int | None = None, max_nodes: int = 100) -> str:
         max_nodes: How many are shown; the path to `best` goes first. The others are counted.
 
     Raises:
-        ConfigError: `max_nodes` is below 1.
+        ConfigError: `max_nodes` is below 1, or there is no node `best`.
     """
     whole("max_nodes", max_nodes)
     rows = _rows(tree, best, max_nodes)

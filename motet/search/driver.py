@@ -94,12 +94,15 @@ async def search(
         if left_s is not None and left_s <= 0:
             why = "time"
             break
-        clock = asyncio.timeout(left_s)
+        clock = None if left_s is None else asyncio.timeout(left_s)
         try:
-            async with clock:
+            if clock is None:
                 state = await algorithm.step(saved.state, tools)
+            else:
+                async with clock:
+                    state = await algorithm.step(saved.state, tools)
         except TimeoutError:
-            if not clock.expired():
+            if clock is None or not clock.expired():
                 raise
             why = "time"
             break
@@ -117,7 +120,11 @@ async def search(
                 break
         elif state == saved.state:
             why = "stuck"
-        best = _better(saved.best, algorithm.found(state))
+        try:
+            best = _better(saved.best, algorithm.found(state))
+        except SearchError as exc:
+            why, error = "failed", exc
+            break
         saved = Saved(state, tools.spend, saved.num_steps + 1, best)
         if checkpoint is not None and why is None:
             try:

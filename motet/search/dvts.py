@@ -12,7 +12,7 @@ from motet.search.best_of_n import Choice, final_answer
 from motet.search.lookahead import check_widths, score_ahead
 from motet.search.partials import Candidate, Step
 from motet.search.selection import Extract, best, elected, ranked, votes
-from motet.search.settings import one_of, whole
+from motet.search.settings import function, one_of, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -66,6 +66,7 @@ class DVTS:
     def __post_init__(self) -> None:
         check_widths(self)
         one_of("choose", self.choose, ("best", "weighted", "majority"))
+        function("extract", self.extract)
 
     def init(self, seed: int) -> DVTSState:
         return DVTSState(Tree(), (Subtree(),) * (self.n // self.width))

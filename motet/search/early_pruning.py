@@ -10,7 +10,7 @@ from motet.errors import ConfigError
 from motet.search.algorithm import Found
 from motet.search.partials import Candidate, Partial
 from motet.search.selection import best, ranked
-from motet.search.settings import number, whole
+from motet.search.settings import at_once, number, several, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -33,9 +33,14 @@ class EarlyPruning:
     The proposer is asked for a whole answer of at most so many tokens; what it cuts short is gone
     on with, in tokens of the proposer's own count. The best-scored whole answer is chosen.
 
+    So all requests up to a checkpoint have ended before an answer is dropped there: it holds
+    nothing in the engine, is never asked for again, and needs no abort. Only where time or a
+    cancellation ends the search between checkpoints are requests aborted.
+
     Source: mid-generation pruning of Manvi et al. 2024, arXiv:2410.02725. Departures: the
-    checkpoints and the rate are ours; an answer that ended is never dropped; one that has no score
-    is dropped first.
+    checkpoints and the rate are ours; requests up to each checkpoint stand for one that is cut,
+    which relies on the engine's prefix cache; an answer that ended is never dropped; one that has
+    no score is dropped first.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"score"})
@@ -47,8 +52,9 @@ class EarlyPruning:
     """Of the answers under way, at each checkpoint; rounded down, and one is kept."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
+        at_once("n", self.n)
         number("drop_rate", self.drop_rate, 0, 1)
+        several("checkpoints", self.checkpoints)
         for checkpoint in self.checkpoints:
             whole("checkpoints", checkpoint)
         if any(a >= b for a, b in zip(self.checkpoints, self.checkpoints[1:], strict=False)):

@@ -25,11 +25,12 @@ class Outcome:
     is_terminal: bool = False
 
 
-Listed: TypeAlias = Sequence[Step] | Lost
+Listed: TypeAlias = Sequence[Step | Lost] | Lost
 ListActions: TypeAlias = Callable[
     [Sequence[JsonValue]], Awaitable[Sequence[Listed]] | Sequence[Listed]
 ]
-"""Takes states, returns each one's actions; a step's `prior` is its fast reward."""
+"""Takes states, returns each one's actions; one that was lost may stand among them. A step's
+`prior` is its fast reward."""
 Reached: TypeAlias = Outcome | Lost
 Advance: TypeAlias = Callable[
     [Sequence[tuple[JsonValue, Step]]], Awaitable[Sequence[Reached]] | Sequence[Reached]
@@ -89,12 +90,15 @@ class EnvironmentTools(Meter):
         for place, steps in enumerate(found):
             if self.is_lost(steps):
                 continue
-            for step in steps:
+            kept, num_unpaid = self.parted(steps)
+            for step in kept:
                 if not isinstance(step, Step):
                     raise SearchError(f"list_actions gave {step!r}; it must give Step objects")
                 tokens += step.num_tokens
+            if num_unpaid and num_unpaid == len(steps):
+                continue
             taken += 1
-            results[place] = list(steps)
+            results[place] = kept
         self.count(proposals=taken, tokens=tokens)
         return results
 
@@ -110,7 +114,7 @@ class EnvironmentTools(Meter):
             return results
         found = await self.call("advance", self._environment.advance, asked)
         for place, outcome in enumerate(found):
-            if not self.is_lost(outcome):
+            if type(outcome) is Outcome or not self.is_lost(outcome):
                 results[place] = self._checked(outcome)
         self.count(scores=len(asked))
         return results
@@ -120,6 +124,7 @@ class EnvironmentTools(Meter):
             raise SearchError(f"advance gave {outcome!r}; it must give Outcome objects")
         if not math.isfinite(outcome.reward):
             raise SearchError(f"advance gave the reward {outcome.reward}; rewards must be finite")
-        if not outcome.is_terminal and self.is_over(outcome.state):
+        may_end = self._environment.is_terminal is not None and not outcome.is_terminal
+        if may_end and self.is_over(outcome.state):
             return Outcome(outcome.state, outcome.reward, is_terminal=True)
         return outcome

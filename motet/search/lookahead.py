@@ -7,7 +7,7 @@ from typing import Protocol
 
 from motet.errors import ConfigError
 from motet.search.partials import Partial
-from motet.search.settings import whole
+from motet.search.settings import at_once, whole
 from motet.search.tools import Ask, Tools
 
 
@@ -32,8 +32,8 @@ def check_widths(search: Widths) -> None:
     Raises:
         ConfigError: Names the setting and its value.
     """
-    whole("n", search.n)
-    whole("width", search.width)
+    at_once("n", search.n)
+    at_once("width", search.width)
     whole("max_steps", search.max_steps)
     whole("lookahead", search.lookahead, 0)
     if search.max_tokens is not None:

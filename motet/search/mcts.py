@@ -26,7 +26,7 @@ from motet.search.rollouts import (
     roll_out,
 )
 from motet.search.selection import Extract
-from motet.search.settings import number, one_of, whole
+from motet.search.settings import at_once, function, number, one_of, whole
 from motet.search.tools import Tools
 from motet.search.uct import puct, uct
 
@@ -92,8 +92,12 @@ class MCTS:
     """Reads answers for `aggregate`."""
 
     def __post_init__(self) -> None:
-        for name in ("num_rollouts", "width", "n", "max_depth"):
+        for name in ("num_rollouts", "max_depth"):
             whole(name, getattr(self, name))
+        for name in ("width", "n"):
+            at_once(name, getattr(self, name))
+        if self.temperature is not None:
+            number("temperature", self.temperature, 0)
         for name in ("exploration", "c_init", "virtual_loss"):
             number(name, getattr(self, name), 0)
         number("c_base", self.c_base, 1)
@@ -105,6 +109,7 @@ class MCTS:
         one_of("output", self.output, get_args(Output))
         if self.aggregate is not None:
             one_of("aggregate", self.aggregate, get_args(Weights))
+        function("extract", self.extract)
 
     def init(self, seed: int) -> MCTSState:
         return MCTSState(MCTSTree(), seed)

@@ -13,7 +13,7 @@ from motet.search.mcts_state import MCTSState, counted, reach_root
 from motet.search.mcts_tree import TERMINAL, MCTSTree, distinct_steps
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.rollouts import Moves, propose_at, roll_out
-from motet.search.settings import number, whole
+from motet.search.settings import at_once, flag, number, whole
 from motet.search.tools import Tools
 from motet.search.uct import puct
 
@@ -63,8 +63,12 @@ class MCTSAlpha:
 
     def __post_init__(self) -> None:
         whole("num_simulations", self.num_simulations, 0)
-        for name in ("width", "n", "max_depth"):
-            whole(name, getattr(self, name))
+        for name in ("width", "n"):
+            at_once(name, getattr(self, name))
+        whole("max_depth", self.max_depth)
+        if self.temperature is not None:
+            number("temperature", self.temperature, 0)
+        flag("is_standardised", self.is_standardised)
         for name in ("c_init", "commit_temperature", "virtual_loss"):
             number(name, getattr(self, name), 0)
         number("c_base", self.c_base, 1)

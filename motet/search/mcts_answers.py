@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from motet.search.mcts_tree import TERMINAL, MCTSTree
-from motet.search.selection import Extract
+from motet.search.selection import Extract, answer_of
 
 Weights = Literal["edge", "edge_inverse_depth", "uniform"]
 
@@ -29,7 +29,7 @@ def answer_votes(
         reward, parent = tree.rewards[node], tree.parents[node]
         held: dict[str, tuple[int, int]] = below.pop(node, {})
         if tree.marks[node] == TERMINAL:
-            answer = extract(tree.partial(node).text)
+            answer = answer_of(tree.partial(node).text, extract)
             if answer is None:
                 continue
             held = {answer: (len(tree.path(node)) - 1, 1)}

@@ -10,6 +10,7 @@ from motet.errors import SearchError
 from motet.search.environment import EnvironmentTools, Outcome
 from motet.search.mcts_tree import TERMINAL, MCTSTree
 from motet.search.partials import Candidate, Partial
+from motet.search.settings import called
 from motet.search.tools import Tools
 
 _MAX_CANDIDATES: Final = 16
@@ -41,7 +42,8 @@ def reach_root(tree: MCTSTree, tools: Tools | EnvironmentTools) -> None:
         tree.reach(0, Outcome(tools.start, is_terminal=tools.is_over(tools.start)))
     else:
         is_terminal = tools._problem.is_terminal
-        tree.reach(0, Outcome(None, is_terminal=is_terminal is not None and is_terminal(Partial())))
+        is_over = is_terminal is not None and called("is_terminal", is_terminal, Partial())
+        tree.reach(0, Outcome(None, is_terminal=is_over))
 
 
 def counted(

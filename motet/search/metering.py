@@ -6,12 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from motet.errors import ConfigError, SearchError
-from motet.search.spending import Limits, Spend
+from motet.search.spending import NOTHING, Limits, Spend
 from motet.search.tools import UNPAID, Lost, call_batch
 
 
 class Meter:
-    """What the tools of a problem build on: `spend`, `is_spent`, and calls over batches."""
+    """What the tools of a problem build on: `spend`, `is_spent`, and calls over batches.
+
+    What `may_propose` or `may_score` grants is held back from others while the `call` that comes
+    next is under way, so that a limit holds for calls side by side too. Count what a call took
+    before anything else is waited for.
+    """
 
     def __init__(self, limits: Limits, spend: Spend, *, step_tokens: int | None = None) -> None:
         if limits.max_tokens is not None and step_tokens is None:
@@ -23,29 +28,51 @@ class Meter:
         self.spend = spend
         self.is_spent = False
         """Whether something was not asked for because a limit was reached."""
+        self._is_counted = (limits.max_proposals, limits.max_tokens, limits.max_scores) != (
+            None,
+        ) * 3
+        """Whether a limit holds; else nothing need be held back."""
+        self._granted = NOTHING
+        """To the call that comes next."""
+        self._held = NOTHING
+        """What calls that are under way may use at most."""
 
     def may_propose(self, num: int) -> int:
         """Return how many of `num` proposals the limits hold."""
-        limits, held = self._limits, num
+        if not self._is_counted:
+            return num
+        limits, used, granted = self._limits, self.spend + self._held, num
         if limits.max_proposals is not None:
-            held = min(held, limits.max_proposals - self.spend.proposals)
+            granted = min(granted, limits.max_proposals - used.proposals)
         if limits.max_tokens is not None and self._step_tokens:
-            held = min(held, (limits.max_tokens - self.spend.tokens) // self._step_tokens)
-        return self._noted(max(held, 0), num)
+            granted = min(granted, (limits.max_tokens - used.tokens) // self._step_tokens)
+        granted = max(granted, 0)
+        self.is_spent |= granted < num
+        self._granted = Spend(proposals=granted, tokens=granted * self._step_tokens)
+        return granted
 
     def may_score(self, num: int) -> int:
         """Return how many of `num` scores the limits hold."""
-        most = self._limits.max_scores
-        return self._noted(num if most is None else max(min(num, most - self.spend.scores), 0), num)
-
-    def _noted(self, held: int, num: int) -> int:
-        self.is_spent |= held < num
-        return held
+        if not self._is_counted:
+            return num
+        granted, most = num, self._limits.max_scores
+        if most is not None:
+            granted = max(min(num, most - self.spend.scores - self._held.scores), 0)
+        self.is_spent |= granted < num
+        self._granted = Spend(scores=granted)
+        return granted
 
     def is_lost(self, result: Any) -> bool:
         """Whether a batch has nothing for one of its members."""
         self.is_spent |= result is UNPAID
         return isinstance(result, Lost)
+
+    def parted(self, given: Sequence[Any]) -> tuple[list[Any], int]:
+        """Return a member's results without those that were lost, and how many were not paid for."""
+        if Lost not in map(type, given):
+            return list(given), 0
+        kept = [each for each in given if not self.is_lost(each)]
+        return kept, sum(each is UNPAID for each in given)
 
     def count(self, *, proposals: int = 0, tokens: int = 0, scores: int = 0) -> None:
         """Add to what was used.
@@ -72,4 +99,11 @@ class Meter:
         Raises:
             SearchError: It raised something foreign, or gave more or fewer results.
         """
-        return await call_batch(call, batch, name)
+        if not self._is_counted:
+            return await call_batch(call, batch, name)
+        granted, self._granted = self._granted, NOTHING
+        self._held += granted
+        try:
+            return await call_batch(call, batch, name)
+        finally:
+            self._held -= granted

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
@@ -14,6 +15,9 @@ from motet.search.matrix_game import maximin, mixed_equilibrium
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.settings import one_of, whole
 from motet.search.tree import Tree
+
+Rows: TypeAlias = dict[str, dict[str, float]]
+"""What each of our moves gets against each reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ class Minimax:
     Source: sethkarten/pokechamp (PokéChamp, Karten et al. 2025). Departures: no shortcut before
     the search; `nash`; states are copied, so that siblings cannot spoil each other. Where a value
     is not known the backup goes by the replies that have one.
+
+    `notes` has what the position is worth (`value`), each move's least value (`values`) and the
+    mix that the move was drawn from.
     """
 
     depth: int = 2
@@ -129,48 +136,78 @@ class Minimax:
         return state.is_valued
 
     def found(self, state: MinimaxState) -> Found:
-        mix, value = self._decided(state)
-        tree, ids = Tree().grown([(0, Step(move, is_last=True), None) for move in mix])
-        candidates = [
-            Candidate(Partial((Step(move, is_last=True),)), value, node)
-            for move, node in zip(mix, ids, strict=True)
-        ]
-        if not candidates:
+        worth, rows = self._valued(state.positions)
+        if 0 not in rows:
             if state.fall_back is None:
                 return Found(best=None)
             return Found(best=Candidate(Partial((Step(state.fall_back, is_last=True),))))
-        weights = list(mix.values())
-        chosen = rng(state.seed).choices(candidates, weights)[0]
-        others = sorted(candidates, key=lambda each: -mix[each.text])
+        value, mix = self._backed_up(rows[0])
+        least = {move: min(rows[0][move].values()) for move in mix}
+        tree, ids = _drawn(state.positions, worth, rows)
+        candidates = [
+            Candidate(Partial((Step(move, is_last=True),)), least[move], ids[0, move])
+            for move in mix
+        ]
+        chosen = rng(state.seed).choices(candidates, list(mix.values()))[0]
+        others = sorted(candidates, key=lambda each: (-mix[each.text], -least[each.text]))
+        best = replace(chosen, score=value)
         return Found(
-            best=chosen,
+            best=best,
             is_elected=True,
-            candidates=(chosen, *(each for each in others if each is not chosen)),
+            candidates=(best, *(each for each in others if each is not chosen)),
             tree=tree,
-            notes={"mix": dict(mix), "value": value},
+            notes={"mix": dict(mix), "value": value, "values": dict(least)},
         )
 
-    def _decided(self, state: MinimaxState) -> tuple[dict[str, float], float]:
-        """Return the probability of each of our moves at the start, and what they get."""
-        cells: dict[int, dict[str, dict[str, float]]] = {}
-        for place in range(len(state.positions) - 1, -1, -1):
-            position = state.positions[place]
-            value, mix = position.value, dict[str, float]()
-            if place in cells:
-                value, mix = self._backed_up(cells.pop(place))
-            if position.parent is None:
-                return mix, value or 0.0
-            if value is not None:
-                rows = cells.setdefault(position.parent, {})
-                rows.setdefault(position.own, {})[position.other] = value
-        return {}, 0.0
+    def _valued(self, positions: Sequence[Position]) -> tuple[list[float | None], dict[int, Rows]]:
+        """Return what each position is worth, and where it was backed up the values that it has
+        by our move and the reply.
+        """
+        worth = [position.value for position in positions]
+        rows: dict[int, Rows] = {}
+        for place in range(len(positions) - 1, -1, -1):
+            position = positions[place]
+            if place in rows:
+                # Positions are read last first; the first move of equals is to be taken.
+                rows[place] = {
+                    move: dict(reversed(replies.items()))
+                    for move, replies in reversed(rows[place].items())
+                }
+                worth[place] = self._backed_up(rows[place])[0]
+            value = worth[place]
+            if position.parent is not None and value is not None:
+                rows.setdefault(position.parent, {}).setdefault(position.own, {})[
+                    position.other
+                ] = value
+        return worth, rows
 
-    def _backed_up(self, rows: dict[str, dict[str, float]]) -> tuple[float, dict[str, float]]:
-        # Positions were read last first; the first move of equals is to be taken.
-        moves = list(rows)[::-1]
-        replies = list(dict.fromkeys(reply for move in moves for reply in list(rows[move])[::-1]))
+    def _backed_up(self, rows: Rows) -> tuple[float, dict[str, float]]:
+        """Return what a position is worth, and the probability of each of our moves."""
+        moves = list(rows)
+        replies = list(dict.fromkeys(reply for move in moves for reply in rows[move]))
         if self.backup == "nash" and all(len(rows[move]) == len(replies) for move in moves):
             value, mix = mixed_equilibrium([[rows[a][b] for b in replies] for a in moves])
             return value, dict(zip(moves, mix, strict=True))
         value, best = maximin([list(rows[move].values()) for move in moves])
         return value, {move: float(place == best) for place, move in enumerate(moves)}
+
+
+def _drawn(
+    positions: Sequence[Position], worth: Sequence[float | None], rows: Mapping[int, Rows]
+) -> tuple[Tree, dict[tuple[int, str], int]]:
+    """Return the positions as a tree of moves and replies, and where the moves of each stand."""
+    nodes = [0] * len(positions)
+    ids: dict[tuple[int, str], int] = {}
+    grown: list[tuple[int, Step, float | None]] = []
+    for place, position in enumerate(positions):
+        if position.parent is None:
+            continue
+        key = (position.parent, position.own)
+        if key not in ids:
+            replies = rows.get(position.parent, {}).get(position.own)
+            least = min(replies.values()) if replies else None
+            grown.append((nodes[position.parent], Step(position.own, is_last=not key[0]), least))
+            ids[key] = len(grown)
+        grown.append((ids[key], Step(position.other), worth[place]))
+        nodes[place] = len(grown)
+    return Tree().grown(grown)[0], ids

@@ -14,10 +14,11 @@ from itertools import combinations
 from random import Random
 from typing import Any, Final
 
+from motet.errors import ConfigError
 from motet.search.algorithm import Algorithm, rng
 from motet.search.driver import search
 from motet.search.partials import Partial, Step
-from motet.search.settings import number, whole
+from motet.search.settings import flag, number, several, whole
 from motet.search.thoughts import VALUE_OF_WORD, ThoughtProblem
 from motet.search.tools import Ask, Problem
 
@@ -45,10 +46,13 @@ class NumbersGame:
     """Whether no step may make a fraction or anything below 1."""
 
     def __post_init__(self) -> None:
+        several("numbers", self.numbers)
         for each in self.numbers:
             whole("numbers", each, 0)
         whole("numbers' length", len(self.numbers))
         whole("target", self.target, 0)
+        flag("uses_all", self.uses_all)
+        flag("is_natural", self.is_natural)
 
     @property
     def start(self) -> Pool:
@@ -214,7 +218,10 @@ class Player:
     """Share of pure chance in a value, from 0, exact, to 1."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.game, NumbersGame):
+            raise ConfigError(f"game is {self.game!r}; it must be a NumbersGame")
         whole("seed", self.seed, 0)
+        flag("is_random", self.is_random)
         number("noise", self.noise, 0.0, 1.0)
 
     def propose(self, asks: Sequence[Ask]) -> list[list[Step]]:

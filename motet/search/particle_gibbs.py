@@ -79,9 +79,8 @@ class ParticleGibbs:
     """Of a sweep; the last of them runs to the end."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
+        check_weighing(self)
         whole("num_sweeps", self.num_sweeps)
-        check_weighing(self.weight, self.target, self.choose, self.max_steps)
         number("temperature", self.temperature, 1e-6)
 
     def init(self, seed: int) -> SweepState:

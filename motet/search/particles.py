@@ -7,15 +7,15 @@ import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from motet.errors import SearchError
 from motet.search.algorithm import Found, rng
 from motet.search.best_of_n import final_answer
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.resampling import SCHEMES, Scheme, effective_size, log_sum_exp, shares
-from motet.search.selection import Extract, best, ranked, votes
-from motet.search.settings import number, one_of, whole
+from motet.search.selection import Extract, answer_of, best, ranked, votes
+from motet.search.settings import at_once, function, number, one_of, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Node, Tree
 
@@ -125,14 +125,13 @@ class Particles:
     """Draw anew only where the effective size is below this part of `n`; None: at every step."""
     choose: Choice = "argmax"
     """`argmax`: the best-scored, without a scorer the heaviest; `sample`: by weight; `majority`: the answer with most weight;
-    `weighted`: the same, with weight times score."""
+    `weighted`: the same, with weight times score. Without any answer the best-scored."""
     extract: Extract = final_answer
     max_steps: int = 40
     """The last of them runs to the end."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
-        check_weighing(self.weight, self.target, self.choose, self.max_steps)
+        check_weighing(self)
         number("temperature", self.temperature, 1e-6)
         if self.end_temperature is not None:
             number("end_temperature", self.end_temperature, 1e-6)
@@ -211,16 +210,35 @@ class Particles:
         return replace(found, notes={**notes, "num_resampled": state.num_resampled})
 
 
-def check_weighing(weight: str, target: str, choose: str, max_steps: int) -> None:
-    """Refuse settings that all particle methods have.
+class WeighingSettings(Protocol):
+    """The settings that all particle methods have."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def weight(self) -> Weight: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def choose(self) -> Choice: ...
+    @property
+    def extract(self) -> Extract: ...
+    @property
+    def max_steps(self) -> int: ...
+
+
+def check_weighing(search: WeighingSettings) -> None:
+    """Refuse settings that no particle method takes.
 
     Raises:
         ConfigError: Names the setting and its value.
     """
-    one_of("weight", weight, ("odds", "bernoulli", "log"))
-    one_of("target", target, ("steps", "final"))
-    one_of("choose", choose, ("argmax", "sample", "majority", "weighted"))
-    whole("max_steps", max_steps)
+    at_once("n", search.n)
+    one_of("weight", search.weight, ("odds", "bernoulli", "log"))
+    one_of("target", search.target, ("steps", "final"))
+    one_of("choose", search.choose, ("argmax", "sample", "majority", "weighted"))
+    function("extract", search.extract)
+    whole("max_steps", search.max_steps)
 
 
 def is_finished(node: Node) -> bool:
@@ -298,7 +316,9 @@ def chosen(
         counted = votes(ballots, extract, is_weighted=True)
         if counted:
             answer = max(counted, key=lambda each: counted[each])
-            taken = best(c for c in candidates if extract(c.text) == answer)
+            taken = best(c for c in candidates if answer_of(c.text, extract) == answer)
+        else:
+            taken = best(candidates)
     return Found(
         best=taken,
         is_elected=choose != "argmax",

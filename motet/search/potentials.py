@@ -16,7 +16,40 @@ Tokens: TypeAlias = tuple[int, ...]
 Array: TypeAlias = Any
 """A numpy array of float64 `[V]`, V being the number of tokens."""
 NextLogprobs: TypeAlias = Callable[[Sequence[Tokens]], Awaitable[Sequence[Any]] | Sequence[Any]]
-"""Takes a batch of texts; returns for each the logits `[V]` of the token that follows."""
+"""Takes a batch of texts; returns for each the logits `[V]` of the token that follows, or
+`SomeTokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SomeTokens:
+    """Logits of the only tokens that may follow a text."""
+
+    ids: Sequence[int]
+    logits: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class NextRow:
+    """Log-probabilities of what follows a text."""
+
+    logprobs: Array
+    """`[K]`, of all tokens or of some."""
+    ids: tuple[int, ...] | None = None
+    """Of those some; None where all are there, by their ids."""
+
+    def token(self, place: int) -> int:
+        return place if self.ids is None else self.ids[place]
+
+    def place(self, token: int) -> int | None:
+        """Return where `token` stands; None where it cannot follow."""
+        if self.ids is None:
+            return token
+        return self.ids.index(token) if token in self.ids else None
+
+    def of(self, tokens: Sequence[int]) -> list[float]:
+        """Return the log-probabilities of tokens; `-inf` of those that cannot follow."""
+        places = map(self.place, tokens)
+        return [-math.inf if p is None else float(self.logprobs[p]) for p in places]
 
 
 class Potential(ABC):
@@ -43,19 +76,26 @@ class Potential(ABC):
         At `end` stands what changes where the text ends. Behind a forbidden text all is `-inf`.
         This asks for every token's weight; a potential that knows better overrides it.
         """
+        return await self.logw_some(texts, [range(size)] * len(texts), end)
+
+    async def logw_some(
+        self, texts: Sequence[Tokens], tokens: Sequence[Sequence[int]], end: int
+    ) -> list[Array]:
+        """Return what `logw_next` does, for some tokens behind each text, `[K]`."""
         import numpy as np
 
-        longer = [(*text, token) for text in texts for token in range(size) if token != end]
+        pairs = list(zip(texts, tokens, strict=True))
+        longer = [(*text, token) for text, some in pairs for token in some if token != end]
         now, ended, then = (
             await self.prefix(texts),
             await self.complete(texts),
             iter(await self.prefix(longer)),
         )
         found = []
-        for before, last in zip(now, ended, strict=True):
-            after = [last if token == end else next(then) for token in range(size)]
+        for before, last, some in zip(now, ended, tokens, strict=True):
+            after = [last if token == end else next(then) for token in some]
             is_dead = before == -math.inf
-            found.append(np.full(size, -np.inf) if is_dead else np.array(after) - before)
+            found.append(np.full(len(some), -np.inf) if is_dead else np.array(after) - before)
         return found
 
     def __mul__(self, other: Potential) -> Potential:
@@ -75,8 +115,12 @@ class Product(Potential):
         return _added([await each.complete(texts) for each in self.factors])
 
     async def logw_next(self, texts: Sequence[Tokens], size: int, end: int) -> list[Array]:
-        rows = [await each.logw_next(texts, size, end) for each in self.factors]
-        return [sum(changes[1:], changes[0]) for changes in zip(*rows, strict=True)]
+        return _summed([await each.logw_next(texts, size, end) for each in self.factors])
+
+    async def logw_some(
+        self, texts: Sequence[Tokens], tokens: Sequence[Sequence[int]], end: int
+    ) -> list[Array]:
+        return _summed([await each.logw_some(texts, tokens, end) for each in self.factors])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +168,20 @@ class ModelPotential(Potential):
         return await self._summed([(text, (*text, self.end)) for text in texts])
 
     async def logw_next(self, texts: Sequence[Tokens], size: int, end: int) -> list[Array]:
-        return await self._rows(texts)
+        rows = await self._rows(texts)
+        if all(row.ids is None for row in rows):
+            return [row.logprobs for row in rows]
+        return _arrays([row.of(range(size)) for row in rows])
 
-    async def _rows(self, texts: Sequence[Tokens]) -> list[Array]:
+    async def logw_some(
+        self, texts: Sequence[Tokens], tokens: Sequence[Sequence[int]], end: int
+    ) -> list[Array]:
+        rows = await self._rows(texts)
+        return _arrays([row.of(some) for row, some in zip(rows, tokens, strict=True)])
+
+    async def _rows(self, texts: Sequence[Tokens]) -> list[NextRow]:
         found = self.next_logprobs(texts) if texts else []
-        return [normalised_row(r) for r in (await found if inspect.isawaitable(found) else found)]
+        return [as_row(row) for row in (await found if inspect.isawaitable(found) else found)]
 
     async def _summed(self, texts: Sequence[tuple[Tokens, Tokens]]) -> list[float]:
         """Return the log-probability of each second one, which may have the end behind it."""
@@ -136,9 +189,26 @@ class ModelPotential(Potential):
         rows = await self._rows(needed)
         by_text = dict(zip(needed, rows, strict=True))
         return [
-            float(sum(by_text[said[:n]][token] for n, token in enumerate(said)))
+            sum(by_text[said[:n]].of([token])[0] for n, token in enumerate(said))
             for _, said in texts
         ]
+
+
+def as_row(given: Any) -> NextRow:
+    """Return what a model gave for one text as log-probabilities.
+
+    Raises:
+        SearchError: They are malformed.
+    """
+    if not isinstance(given, SomeTokens):
+        return NextRow(normalised_row(given))
+    ids = tuple(given.ids)
+    if len(set(ids)) != len(ids) or len(given.logits) != len(ids):
+        raise SearchError(
+            f"next_logprobs gave {len(given.logits)} logits for {len(ids)} tokens, "
+            f"{len(set(ids))} of them different"
+        )
+    return NextRow(normalised_row(given.logits), ids)
 
 
 def normalised_row(row: Any) -> Array:
@@ -158,6 +228,16 @@ def normalised_row(row: Any) -> Array:
 
 def _factors(potential: Potential) -> tuple[Potential, ...]:
     return potential.factors if isinstance(potential, Product) else (potential,)
+
+
+def _summed(rows: Sequence[Sequence[Array]]) -> list[Array]:
+    return [sum(changes[1:], changes[0]) for changes in zip(*rows, strict=True)]
+
+
+def _arrays(rows: Sequence[Sequence[float]]) -> list[Array]:
+    import numpy as np
+
+    return [np.array(row, dtype=np.float64) for row in rows]
 
 
 def _added(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -65,10 +65,10 @@ def preset(name: str, *, extract: Extract = final_answer) -> Algorithm[Any, Any]
 
     Source: settings of usail-hkust/benchmark_inference_time_computation_LLM. Ours are
     `adaptive-majority`, the proposals of `beam` (16, 4 a beam), the 4 steps a node of the tree
-    searches, and `extract`.
+    searches, the bound of `dfs-prune`'s expansions, and `extract`.
     """
-    if name not in _MADE:
-        close = difflib.get_close_matches(name, PRESETS, n=1)
+    if not isinstance(name, str) or name not in _MADE:
+        close = difflib.get_close_matches(str(name), PRESETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PRESETS)}"
         raise ConfigError(f"preset is {name!r}; {hint}")
     found: Algorithm[Any, Any] = _MADE[name](extract)

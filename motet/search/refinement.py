@@ -12,7 +12,7 @@ from motet.search.algorithm import Found
 from motet.search.metering import Meter
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.selection import best, ranked
-from motet.search.settings import number, one_of, whole
+from motet.search.settings import at_once, called, function, number, one_of, whole
 from motet.search.spending import Limits, Spend
 from motet.search.tools import UNPAID, Lost
 from motet.search.tree import Tree
@@ -74,6 +74,12 @@ class RefinementProblem:
     step_tokens: int | None = None
     """The most tokens of one reply; needed for `max_tokens`."""
 
+    def __post_init__(self) -> None:
+        for name in ("refine", "judge", "read_refinement", "read_verdict"):
+            function(name, getattr(self, name))
+        if self.step_tokens is not None:
+            whole("step_tokens", self.step_tokens)
+
     def tools(self, limits: Limits, spend: Spend) -> RefinementTools:
         """Return the callables as a search sees them."""
         return RefinementTools(self, limits, spend)
@@ -106,7 +112,7 @@ class RefinementTools(Meter):
             if given is not UNPAID:
                 self.count(proposals=draft.n, tokens=sum(each.num_tokens for each in replies))
             for each in replies:
-                text = self.problem.read_refinement(each.text)
+                text = called("read_refinement", self.problem.read_refinement, each.text)
                 if text is not None:
                     results[place].append(replace(each, text=text))
         return results
@@ -130,6 +136,14 @@ class RefinementTools(Meter):
                 self.count(scores=num_votes)
             results[place] = None if isinstance(given, Lost) else replies
         return results
+
+    def verdict(self, reply: str) -> bool | None:
+        """Return what a reply of the judge says.
+
+        Raises:
+            SearchError: `read_verdict` raised.
+        """
+        return called("read_verdict", self.problem.read_verdict, reply)
 
     def _replies(self, name: str, given: Any, most: int, kind: type[ReplyT]) -> list[ReplyT]:
         if self.is_lost(given):
@@ -181,11 +195,11 @@ class Refinement:
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("breadth", "depth"))
-        whole("branch", self.branch)
+        at_once("branch", self.branch)
         whole("num_kept", self.num_kept)
         whole("max_depth", self.max_depth)
         whole("max_nodes", self.max_nodes)
-        whole("num_votes", self.num_votes)
+        at_once("num_votes", self.num_votes)
         whole("num_tries", self.num_tries, 0)
         number("end_gate", self.end_gate, 0.0, 1.0)
 
@@ -258,7 +272,7 @@ class Refinement:
             for i, replies in zip(places, found, strict=True):
                 if replies is None:
                     continue
-                verdicts = [(tools.problem.read_verdict(each), each) for each in replies]
+                verdicts = [(tools.verdict(each), each) for each in replies]
                 yes = sum(verdict is True for verdict, _ in verdicts)
                 no = sum(verdict is False for verdict, _ in verdicts)
                 value = yes / (yes + no) if yes + no else 0.0

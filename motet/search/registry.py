@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from motet.errors import ConfigError
 from motet.search.algorithm import Algorithm
@@ -30,16 +31,20 @@ ALGORITHMS: Final = {
 """Name -> where the class is."""
 
 
-def find_algorithm(text: str) -> Algorithm[Any, Any]:
+def find_algorithm(text: str, among: Mapping[str, str] = ALGORITHMS) -> Algorithm[Any, Any]:
     """Return the algorithm that `text` names; its settings are Python literals.
+
+    Args:
+        text: A name, or a name with settings.
+        among: What is known, as `ALGORITHMS`.
 
     Raises:
         ConfigError: There is no such algorithm or setting, or a value is wrong.
     """
     name, bracket, rest = text.strip().partition("(")
-    place = ALGORITHMS.get(_key(name))
+    place = among.get(_key(name, among))
     if place is None:
-        raise ConfigError(f"algorithm is {text!r}; {_hint(name, ALGORITHMS)}")
+        raise ConfigError(f"algorithm is {text!r}; {_hint(name, among)}")
     module, _, attribute = place.partition(":")
     kind: Any = getattr(import_module(module), attribute)
     settings = _settings(text, rest) if bracket else {}
@@ -56,10 +61,23 @@ def find_algorithm(text: str) -> Algorithm[Any, Any]:
     return found
 
 
-def _key(name: str) -> str:
+def canonical_text(text: str) -> str:
+    """Return the one way to write what `text` names: `BestOfN( n=4 )` is `best-of-n(n=4)`.
+
+    Raises:
+        ConfigError: As `find_algorithm`.
+    """
+    known = [each.name for each in fields(cast(Any, find_algorithm(text)))]
+    name, bracket, rest = text.strip().partition("(")
+    settings = _settings(text, rest) if bracket else {}
+    shown = [f"{each}={settings[each]!r}" for each in known if each in settings]
+    return _key(name) + (f"({', '.join(shown)})" if shown else "")
+
+
+def _key(name: str, among: Mapping[str, str] = ALGORITHMS) -> str:
     """Return the name under which an algorithm stands, of it or of its class."""
     plain = name.strip().replace("_", "-").lower()
-    classes = {place.rpartition(":")[2].lower(): key for key, place in ALGORITHMS.items()}
+    classes = {place.rpartition(":")[2].lower(): key for key, place in among.items()}
     return classes.get(plain, plain)
 
 

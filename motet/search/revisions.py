@@ -9,7 +9,7 @@ from motet.search.algorithm import Found
 from motet.search.best_of_n import final_answer
 from motet.search.partials import Candidate, Partial
 from motet.search.selection import Extract, best, elected, ranked, votes
-from motet.search.settings import one_of, whole
+from motet.search.settings import at_once, function, one_of, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 from motet.types import JSON
@@ -34,7 +34,9 @@ class Revisions:
 
     Source: sequential revisions of Snell et al. 2024, arXiv:2408.03314, section 6. Departures: any
     proposer may revise, no trained one is needed; a chain that gets no attempt in a round goes on
-    in the next. One chain is pure revision, length 1 is best-of-N.
+    in the next; where nothing states an answer the best-scored is chosen, of unscored ones the
+    first; unfinished attempts compete only where none is finished. One chain is pure revision,
+    length 1 is best-of-N.
     """
 
     num_chains: int = 4
@@ -51,10 +53,11 @@ class Revisions:
         return frozenset() if self.choose == "majority" else frozenset({"score"})
 
     def __post_init__(self) -> None:
-        whole("num_chains", self.num_chains)
+        at_once("num_chains", self.num_chains)
         whole("length", self.length)
         whole("memory", self.memory)
         one_of("choose", self.choose, ("best", "weighted", "majority"))
+        function("extract", self.extract)
 
     def init(self, seed: int) -> RevisionsState:
         return RevisionsState(Tree())
@@ -93,7 +96,8 @@ class Revisions:
     def found(self, state: RevisionsState) -> Found:
         chains = [[self._candidate(state.tree, node) for node in chain] for chain in state.chains]
         finished = [[c for c in chain if c.partial.is_finished] for chain in chains]
-        winners = [winner for chain in finished if (winner := self._chosen(chain)) is not None]
+        rivals = finished if any(finished) else chains
+        winners = [winner for chain in rivals if (winner := self._chosen(chain)) is not None]
         return Found(
             best=self._chosen(winners),
             is_elected=True,
@@ -105,7 +109,9 @@ class Revisions:
     def _chosen(self, candidates: list[Candidate]) -> Candidate | None:
         if self.choose == "best":
             return best(c for c in candidates if c.score is not None)
-        return elected(candidates, self.extract, is_weighted=self.choose == "weighted")
+        is_weighted = self.choose == "weighted"
+        voters = [c for c in candidates if c.score is not None or not is_weighted]
+        return elected(voters, self.extract, is_weighted=is_weighted) or best(voters)
 
     def _votes(self, winners: list[Candidate]) -> dict[str, JSON]:
         if self.choose == "best":

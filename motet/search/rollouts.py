@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from motet.search.algorithm import Metered
 from motet.search.environment import EnvironmentTools, Outcome
-from motet.search.mcts_tree import TERMINAL, MCTSTree
+from motet.search.mcts_tree import LOST, TERMINAL, MCTSTree
 from motet.search.partials import Step
 from motet.search.tools import Ask, Tools
 
@@ -50,6 +50,9 @@ async def roll_out(
     than its nodes are worth, and one that comes to the unknown leaf of another is dropped. Where
     a step failed, the rollout ends at the node before if that is new, or is dropped.
     """
+    if width == 1:
+        draw = moves.draw(0)
+        return await _roll_out_one(tree, moves, tools, _descend(tree, moves, draw, start), draw)
     draws = [moves.draw(place) for place in range(width)]
     going = list(zip(draws, select(tree, moves, draws, start), strict=False))
     done: list[list[int]] = []
@@ -89,6 +92,32 @@ async def roll_out(
                 onward.append((draw, path))
         going = onward
     return done
+
+
+async def _roll_out_one(
+    tree: MCTSTree, moves: Moves, tools: Metered, path: list[int], draw: random.Random
+) -> list[list[int]]:
+    """Go on from the end of `path` as `roll_out` does, without the sets that part several."""
+    marks, counts, play, max_depth = tree.marks, tree.counts, moves.play, moves.max_depth
+    node = path[-1]
+    while True:
+        if not marks[node]:
+            [outcome] = await moves.reach(tree, [node])
+            if outcome is not None:
+                tree.reach(node, outcome)
+            elif not tools.is_spent:
+                tree.lose(node)
+        if not 0 < marks[node] < LOST:
+            return [path[:-1]] if len(path) > 1 and not tree.visits[path[-2]] else []
+        is_deep = len(path) > max_depth
+        if not tree.firsts[node] and not is_deep and marks[node] != TERMINAL:
+            await _list_all(tree, moves, tools, [node])
+        if play is None or is_deep or not counts[node]:
+            return [path]
+        node = play(tree, node, draw)
+        if node < 0:
+            return [path]
+        path.append(node)
 
 
 def _is_end(tree: MCTSTree, path: Sequence[int], moves: Moves) -> bool:

@@ -42,7 +42,7 @@ class Move:
     """Different ones, at most; of A2 so many votes."""
 
 
-Proposed: TypeAlias = Sequence[Step] | Lost
+Proposed: TypeAlias = Sequence[Step | Lost] | Lost
 Completed: TypeAlias = str | Lost
 
 
@@ -55,7 +55,8 @@ class RStarProblem:
     """
 
     propose: Callable[[Sequence[Move]], Awaitable[Sequence[Proposed]] | Sequence[Proposed]]
-    """Returns at most `n` steps a move; the `prior` of a last step is the confidence in it."""
+    """Returns at most `n` steps a move, one that was lost may stand among them; the `prior` of a
+    last step is the confidence in it."""
     complete: (
         Callable[[Sequence[Partial]], Awaitable[Sequence[Completed]] | Sequence[Completed]] | None
     ) = None
@@ -103,9 +104,11 @@ class RStarTools(Meter):
         for (place, move), steps in zip(asked, found, strict=True):
             if self.is_lost(steps):
                 continue
-            if len(steps) > move.n:
-                raise SearchError(f"propose gave {len(steps)} steps where {move.n} were asked for")
-            for step in steps:
+            kept, num_unpaid = self.parted(steps)
+            n = move.n - num_unpaid
+            if len(kept) > n:
+                raise SearchError(f"propose gave {len(kept)} steps where {n} were asked for")
+            for step in kept:
                 if not isinstance(step, Step):
                     raise SearchError(f"propose gave {step!r}; it must give Step objects")
                 if step.prior is not None and not 0 <= step.prior <= 1:
@@ -113,8 +116,8 @@ class RStarTools(Meter):
                         f"propose gave the prior {step.prior}; a confidence is from 0 to 1"
                     )
                 tokens += step.num_tokens
-            taken += move.n
-            results[place] = list(steps)
+            taken += n
+            results[place] = kept
         self.count(proposals=taken, tokens=tokens)
         return results
 

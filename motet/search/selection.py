@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from motet.errors import SearchError
 from motet.search.partials import Candidate
+from motet.search.settings import called
 
 Extract: TypeAlias = Callable[[str], str | None]
 """Reads the answer off a text; None where it states none."""
@@ -27,6 +29,18 @@ def best(candidates: Iterable[Candidate]) -> Candidate | None:
     return max(candidates, key=lambda c: -math.inf if c.score is None else c.score, default=None)
 
 
+def answer_of(text: str, extract: Extract) -> str | None:
+    """Return the answer that `text` states; None where it states none.
+
+    Raises:
+        SearchError: `extract` raised, or gave something else than a text or None.
+    """
+    answer: object = called("extract", extract, text)
+    if answer is None or isinstance(answer, str):
+        return answer
+    raise SearchError(f"extract gave {answer!r}; it must give a text or None")
+
+
 def votes(
     candidates: Sequence[Candidate], extract: Extract, *, is_weighted: bool
 ) -> dict[str, float]:
@@ -38,7 +52,7 @@ def votes(
     """
     found: dict[str, float] = {}
     for candidate in candidates:
-        answer = extract(candidate.text)
+        answer = answer_of(candidate.text, extract)
         weight = candidate.score if is_weighted else 1.0
         if answer is not None and weight is not None:
             found[answer] = found.get(answer, 0.0) + weight
@@ -56,4 +70,4 @@ def elected(
     if not counted:
         return None
     answer = max(counted, key=lambda each: counted[each])
-    return best(c for c in candidates if extract(c.text) == answer)
+    return best(c for c in candidates if answer_of(c.text, extract) == answer)

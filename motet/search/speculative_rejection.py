@@ -11,7 +11,7 @@ from motet.errors import ConfigError, SearchError
 from motet.search.algorithm import Found, rng
 from motet.search.partials import Candidate, Partial, Step
 from motet.search.selection import best, ranked
-from motet.search.settings import number, whole
+from motet.search.settings import at_once, number, whole
 from motet.search.tools import Ask, Tools
 from motet.search.tree import Tree
 
@@ -40,14 +40,19 @@ class SpeculativeRejection:
     """Write `n` answers in rounds, and after each keep the best-scored `1 - alpha` of them.
 
     An answer that has ended stays eligible though later ones out-rank it; the search goes on until
-    no answer is open. The scorer is one of whole answers, asked about unfinished ones. A round is
-    an `Ask` for a whole answer of so many tokens, each round behind what is there.
+    no answer is open. The scorer is one of whole answers, asked about unfinished ones.
+
+    A round is a batch of requests of so many tokens at most; the next round's go on behind what is
+    there. So all of a round's requests have ended before one is rejected: what is rejected holds
+    nothing in the engine, is never asked for again, and needs no abort. Only where time or a
+    cancellation ends the search in mid-round are requests aborted, those of that round.
 
     Source: Sun et al. 2024, arXiv:2410.20290, and Zanette-Labs/SpeculativeRejection. Departures: a
-    finished answer goes before one that was cut, whatever their scores;
-    where the reference runs until the memory is full, a budget of key-value tokens says how far a
-    round goes; what is kept is rounded up, where the reference's rounding may keep none; answers
-    are not cut to the shortest; what the budget does not hold is dropped, the worst first.
+    finished answer goes before one that was cut, whatever their scores; rounds of requests stand
+    for one batch that sequences are dropped from, which relies on the engine's prefix cache; where
+    the reference runs until the memory is full, a budget of key-value tokens says how far a round
+    goes; what is kept is rounded up, where the reference's rounding may keep none; answers are not
+    cut to the shortest; what the budget does not hold is dropped, the worst first.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"score"})
@@ -71,7 +76,7 @@ class SpeculativeRejection:
     """Of every live answer before the first is rejected by score."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
+        at_once("n", self.n)
         number("alpha", self.alpha, 0, 1)
         if self.alpha == 1:
             raise ConfigError("alpha is 1; it must be below, or all answers are rejected")

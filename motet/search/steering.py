@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from motet.search.algorithm import Found, rng
 from motet.search.partials import Candidate, Partial, Step
-from motet.search.potentials import Array, Potential, Tokens
+from motet.search.potentials import Array, NextRow, Potential, Tokens
+from motet.search.rejection import Place, chooser, draw_allowed
 from motet.search.resampling import (
     SCHEMES,
     Scheme,
@@ -22,7 +23,7 @@ from motet.search.resampling import (
 from motet.search.settings import number, one_of, whole
 from motet.search.token_problem import TokenTools
 
-Proposal = Literal["model", "local"]
+Proposal = Literal["model", "local", "rejection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,11 @@ class Steering:
     """Where set, each particle is extended so many times, and `n` of all are kept without
     replacement at every token; `ess_threshold` and `scheme` then have no part."""
     proposal: Proposal = "local"
-    """`local`: tokens are drawn from the model times the potential, `model`: from the model."""
+    """`local`: tokens are drawn from the model times the potential, which sees all of them;
+    `model`: from the model; `rejection`: as `local`, but a potential that forbids or not sees only
+    those that are drawn until one is allowed, and `extra_draws` more."""
+    extra_draws: int = 2
+    """Of `rejection`; with more the weights vary less."""
     max_tokens: int = 256
     """Of a text; then it is made to end, and weighs as such."""
     choose: Literal["heaviest", "sample"] = "heaviest"
@@ -79,7 +84,8 @@ class Steering:
         one_of("scheme", self.scheme, tuple(SCHEMES))
         if self.copies is not None:
             whole("copies", self.copies)
-        one_of("proposal", self.proposal, ("model", "local"))
+        one_of("proposal", self.proposal, ("model", "local", "rejection"))
+        whole("extra_draws", self.extra_draws)
         whole("max_tokens", self.max_tokens)
         one_of("choose", self.choose, ("heaviest", "sample"))
 
@@ -110,6 +116,7 @@ class Steering:
             is_guided=self.is_guided,
             is_last=lambda tokens: len(tokens) >= self.max_tokens,
             points=[draw.random() for _ in particles],
+            extra_draws=self.extra_draws,
         )
         if moved is None:
             return state
@@ -194,7 +201,7 @@ async def begin(
 
     Its weight is that of `tokens` as a prefix.
     """
-    sure = tools.problem.potential if proposal == "local" else None
+    sure = tools.problem.potential if proposal != "model" else None
     log_weight = 0.0
     if sure is not None:
         found = await tools.weigh(sure, [tokens], are_complete=False)
@@ -215,6 +222,7 @@ async def advanced(
     is_guided: bool,
     is_last: Callable[[Tokens], bool],
     points: Sequence[float],
+    extra_draws: int = 1,
 ) -> list[TokenParticle] | None:
     """Extend each open particle by a token of its own; None where a limit is reached.
 
@@ -227,6 +235,7 @@ async def advanced(
         is_guided: Whether what is weighed by its text alone is weighed before the text ends.
         is_last: Whether the token behind a text must be the end.
         points: Where in [0, 1) each particle's token lies in its distribution.
+        extra_draws: As of `Steering`.
     """
     pairs = zip(particles, points, strict=True)
     going = [(each, point) for each, point in pairs if _is_open(each)]
@@ -235,17 +244,19 @@ async def advanced(
     if rows is None:
         return None
     going = [(each, point) for each, point in going if each.tokens in rows]
-    changes = await tools.logw_next(list(rows)) if proposal == "local" else {}
-    if changes is None:
+    if proposal == "rejection":
+        places = [
+            Place(each.tokens, rows[each.tokens], chooser(point), is_last(each.tokens))
+            for each, point in going
+        ]
+        drawn = await draw_allowed(tools, places, extra_draws=extra_draws)
+    else:
+        drawn = await _drawn(tools, going, rows, proposal=proposal, is_last=is_last)
+    if drawn is None:
         return None
-    drawers = {text: _Drawer(row, changes.get(text)) for text, row in rows.items()}
-    end = tools.problem.end
     moved: list[TokenParticle] = []
-    for each, point in going:
-        drawer = drawers[each.tokens]
-        token = end if is_last(each.tokens) else drawer.token(point)
-        change = drawer.log_weight(token, is_forced=is_last(each.tokens))
-        is_finished = token == end
+    for (each, _), (token, change) in zip(going, drawn, strict=True):
+        is_finished = token == tools.problem.end
         tokens = each.tokens if is_finished else (*each.tokens, token)
         moved.append(TokenParticle(tokens, each.log_weight + change, each.log_prefix, is_finished))
     guesses = await _guesses(
@@ -263,13 +274,35 @@ async def advanced(
     return [next(weighed) if _is_open(each) and each.tokens in rows else each for each in particles]
 
 
+async def _drawn(
+    tools: TokenTools,
+    going: Sequence[tuple[TokenParticle, float]],
+    rows: Mapping[Tokens, NextRow],
+    *,
+    proposal: Proposal,
+    is_last: Callable[[Tokens], bool],
+) -> list[tuple[int, float]] | None:
+    """Return a token for each particle with its log weight; None where a limit is reached."""
+    changes = await tools.logw_next(rows) if proposal == "local" else {}
+    if changes is None:
+        return None
+    drawers = {text: _Drawer(row, changes.get(text)) for text, row in rows.items()}
+    found = []
+    for each, point in going:
+        drawer, is_forced = drawers[each.tokens], is_last(each.tokens)
+        token = tools.problem.end if is_forced else drawer.token(point)
+        found.append((token, drawer.log_weight(token, is_forced=is_forced)))
+    return found
+
+
 class _Drawer:
     """Draws tokens behind one text, and says what they weigh."""
 
-    def __init__(self, logprobs: Array, changes: Array | None) -> None:
+    def __init__(self, row: NextRow, changes: Array | None) -> None:
         import numpy as np
 
-        self._logs = logprobs if changes is None else logprobs + changes
+        self._row = row
+        self._logs = row.logprobs if changes is None else row.logprobs + changes
         top = self._logs.max()
         self._ends = np.cumsum(np.exp(self._logs - top)) if top > -np.inf else None
         self._log_total = top + math.log(self._ends[-1]) if self._ends is not None else -math.inf
@@ -277,13 +310,17 @@ class _Drawer:
     def token(self, point: float) -> int:
         """Return the token at `point`, in [0, 1), of the whole probability."""
         if self._ends is None:
-            return 0
+            return self._row.token(0)
         place = int(self._ends.searchsorted(point * self._ends[-1], side="right"))
-        return min(place, int(self._ends.searchsorted(self._ends[-1], side="left")))
+        last = int(self._ends.searchsorted(self._ends[-1], side="left"))
+        return self._row.token(min(place, last))
 
     def log_weight(self, token: int, *, is_forced: bool) -> float:
         """Return the log of target over proposal of a token."""
-        return float(self._logs[token]) if is_forced else float(self._log_total)
+        if not is_forced:
+            return float(self._log_total)
+        place = self._row.place(token)
+        return -math.inf if place is None else float(self._logs[place])
 
 
 async def _guesses(

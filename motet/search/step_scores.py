@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from motet.errors import ConfigError, SearchError
+from motet.errors import SearchError
 from motet.search.partials import Partial
-from motet.search.settings import one_of
+from motet.search.settings import function, one_of, some_text
 from motet.search.tools import Lost, checked_number
 
 Aggregate: TypeAlias = Literal["last", "min", "prod", "mean"]
@@ -34,8 +34,7 @@ def split_steps(text: str, delimiter: str = "\n\n") -> list[str]:
     Raises:
         ConfigError: `delimiter` is empty.
     """
-    if not delimiter:
-        raise ConfigError("delimiter is ''; it must be some text")
+    some_text("delimiter", delimiter)
     steps: list[str] = []
     start = at = 0
     while (cut := text.find(delimiter, at)) >= 0:
@@ -96,9 +95,10 @@ class StepScorer:
     """None takes a partial solution's own steps, as they were proposed."""
 
     def __post_init__(self) -> None:
+        function("score_steps", self.score_steps)
         one_of("aggregate", self.aggregate, ("last", "min", "prod", "mean"))
-        if self.delimiter == "":
-            raise ConfigError("delimiter is ''; it must be some text, or None")
+        if self.delimiter is not None:
+            some_text("delimiter", self.delimiter)
 
     async def __call__(self, partials: Sequence[Partial]) -> list[float | Lost]:
         """Score a batch; a solution without any step counts as one empty step.

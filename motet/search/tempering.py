@@ -19,7 +19,7 @@ from motet.search.particle_gibbs import (
 )
 from motet.search.particles import Choice, Particle, Target, Weighing, Weight, check_weighing
 from motet.search.selection import Extract
-from motet.search.settings import number, whole
+from motet.search.settings import number, several, whole
 from motet.search.tools import Tools
 from motet.search.tree import Tree
 
@@ -52,9 +52,9 @@ class ParallelTempering:
     """Of a sweep; the last of them runs to the end."""
 
     def __post_init__(self) -> None:
-        whole("n", self.n)
+        check_weighing(self)
         whole("num_sweeps", self.num_sweeps)
-        check_weighing(self.weight, self.target, self.choose, self.max_steps)
+        several("temperatures", self.temperatures)
         for each in self.temperatures:
             number("temperatures", each, 1e-6)
         is_falling = list(self.temperatures) == sorted(self.temperatures, reverse=True)

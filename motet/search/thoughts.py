@@ -106,12 +106,16 @@ class ThoughtTools(Meter):
         if not asks:
             return [[] for _ in partials]
         found = await self.call("propose", self._problem.propose, asks)
-        results = []
+        results: list[list[Step]] = []
         for ask, given in zip(asks, found, strict=True):
-            steps = [] if self.is_lost(given) else self._checked(ask, given)
-            if given is not UNPAID:
-                tokens = sum(step.num_tokens for step in steps)
-                self.count(proposals=1 if is_list else ask.n, tokens=tokens)
+            if self.is_lost(given):
+                self.count(proposals=0 if given is UNPAID else 1 if is_list else ask.n)
+                results.append([])
+                continue
+            kept, num_unpaid = self.parted(given)
+            steps = self._checked(replace(ask, n=ask.n - num_unpaid), kept)
+            tokens = sum(step.num_tokens for step in steps)
+            self.count(proposals=1 if is_list else ask.n - num_unpaid, tokens=tokens)
             results.append(steps)
         return results + [[] for _ in partials[len(asks) :]]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from motet.errors import SearchError
 from motet.search.metering import Meter
-from motet.search.potentials import Array, NextLogprobs, Potential, Tokens, normalised_row
+from motet.search.potentials import Array, NextLogprobs, NextRow, Potential, Tokens, as_row
 from motet.search.spending import NO_LIMITS, NOTHING, Limits, Spend
 
 _CACHED: Final = 256
@@ -46,11 +46,11 @@ class TokenTools(Meter):
     ) -> None:
         super().__init__(limits, spend, step_tokens=1)
         self.problem = problem
-        self._known: OrderedDict[Tokens, Array] = OrderedDict()
+        self._known: OrderedDict[Tokens, NextRow] = OrderedDict()
         self._size: int | None = None
 
-    async def next_logprobs(self, texts: Sequence[Tokens]) -> dict[Tokens, Array] | None:
-        """Return log-probabilities `[V]` of what follows each text, without those that failed.
+    async def next_logprobs(self, texts: Sequence[Tokens]) -> dict[Tokens, NextRow] | None:
+        """Return log-probabilities of what follows each text, without those that failed.
 
         What is still known is not asked for again. None where a limit is reached.
 
@@ -69,50 +69,71 @@ class TokenTools(Meter):
                 return None
             self.count(proposals=len(asked), tokens=len(rows))
             for text, row in rows.items():
-                found[text] = self._kept(text, normalised_row(row))
+                found[text] = self._kept(text, as_row(row))
             if not found:
                 raise SearchError(f"next_logprobs failed for all of {len(asked)} texts")
         return found
 
-    def _kept(self, text: Tokens, row: Array) -> Array:
-        self._size = self._size or len(row)
-        if len(row) != self._size or not 0 <= self.problem.end < len(row):
-            raise SearchError(
-                f"next_logprobs gave {len(row)} logits; there are {self._size} tokens, "
-                f"and the one that ends a text is {self.problem.end}"
-            )
+    def _kept(self, text: Tokens, row: NextRow) -> NextRow:
+        if row.ids is None:
+            size = len(row.logprobs)
+            self._size = self._size or size
+            if size != self._size or not 0 <= self.problem.end < size:
+                raise SearchError(
+                    f"next_logprobs gave {size} logits; there are {self._size} tokens, "
+                    f"and the one that ends a text is {self.problem.end}"
+                )
         self._known[text] = row
         if len(self._known) > _CACHED:
             self._known.popitem(last=False)
         return row
 
-    async def logw_next(self, texts: Sequence[Tokens]) -> dict[Tokens, Array] | None:
-        """Return how the potential changes with each token; None where a limit is reached.
+    async def logw_next(self, rows: Mapping[Tokens, NextRow]) -> dict[Tokens, Array] | None:
+        """Return how the potential changes with each token of each row, `[K]`.
+
+        None where a limit is reached.
 
         Raises:
             SearchError: The potential breaks its contract.
         """
         import numpy as np
 
-        potential, size = self.problem.potential, self._size
-        unique = list(dict.fromkeys(texts))
-        if potential is None or size is None:
+        potential, end = self.problem.potential, self.problem.end
+        unique = list(rows)
+        if potential is None:
             return dict.fromkeys(unique, 0.0)
         if self.may_score(len(unique)) < len(unique):
             return None
 
         async def call(batch: Sequence[Tokens]) -> Sequence[Array]:
-            return await potential.logw_next(batch, size, self.problem.end)
+            some = [rows[text].ids for text in batch]
+            if not any(some) and self._size is not None:
+                return await potential.logw_next(batch, self._size, end)
+            tokens = [range(self._size or 0) if ids is None else ids for ids in some]
+            return await potential.logw_some(batch, tokens, end)
 
-        rows = await self.call("logw_next", call, unique)
-        if any(self.is_lost(row) for row in rows):
+        found = await self.call("logw_next", call, unique)
+        if self._is_any_lost(found):
             return None
         self.count(scores=len(unique))
-        rows = [np.asarray(row, dtype=np.float64) for row in rows]
-        for row in rows:
-            if row.shape != (size,) or not (row < math.inf).all():
+        changes = {
+            text: np.asarray(row, dtype=np.float64) for text, row in zip(unique, found, strict=True)
+        }
+        for text, row in changes.items():
+            if row.shape != rows[text].logprobs.shape or not (row < math.inf).all():
                 raise SearchError("logw_next gave NaN, inf, or not one number for each token")
-        return dict(zip(unique, rows, strict=True))
+        return changes
+
+    def _is_any_lost(self, found: Sequence[object]) -> bool:
+        """Say whether a limit was reached on the way.
+
+        Raises:
+            SearchError: The potential failed at a text, without which no weight is right.
+        """
+        lost = [each for each in found if self.is_lost(each)]
+        if lost and not self.is_spent:
+            raise SearchError(f"a potential failed at {len(lost)} of {len(found)} texts")
+        return bool(lost)
 
     async def weigh(
         self, potential: Potential, texts: Sequence[Tokens], *, are_complete: bool
@@ -127,7 +148,7 @@ class TokenTools(Meter):
             return None
         call = potential.complete if are_complete else potential.prefix
         found = await self.call("a potential", call, unique)
-        if any(self.is_lost(value) for value in found):
+        if self._is_any_lost(found):
             return None
         self.count(scores=len(unique))
         for value in found:

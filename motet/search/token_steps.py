@@ -14,7 +14,7 @@ from motet.search.settings import one_of, whole
 from motet.search.spending import NO_LIMITS, NOTHING
 from motet.search.steering import Proposal, TokenParticle, advanced, begin
 from motet.search.token_problem import TokenProblem, TokenTools
-from motet.search.tools import Ask
+from motet.search.tools import UNPAID, Ask, Lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,30 +37,35 @@ class TokenSteps:
         one_of("proposal", self.proposal, ("model", "local"))
         whole("max_tokens", self.max_tokens)
 
-    async def __call__(self, asks: Sequence[Ask]) -> list[list[Step]]:
-        """Draw all steps of all asks side by side.
+    async def __call__(self, asks: Sequence[Ask]) -> list[list[Step | Lost]]:
+        """Draw all steps of all asks side by side; none where a limit is reached.
 
         Raises:
             ConfigError: An ask sets a temperature, which would take other weights.
         """
         tools = self.problem.tools(NO_LIMITS, NOTHING)
+        unpaid: list[list[Step | Lost]] = [[UNPAID] * ask.n for ask in asks]
         begun: list[tuple[Ask, int, TokenParticle]] = []
         for ask in asks:
             if ask.temperature not in (None, 1.0):
                 raise ConfigError(f"temperature is {ask.temperature}; steered steps have none")
             start = await begin(tools, _tokens(ask.partial), proposal=self.proposal, is_guided=True)
             if start is None:
-                raise SearchError("a potential ran into a limit")
+                return unpaid
             if ask.partial.steps and start.log_weight > -math.inf:
                 # What stands there was weighed when it was drawn.
                 start = replace(start, log_weight=0.0)
             begun.extend((ask, i, start) for i in range(ask.n))
-        ended = iter(await self._ended(tools, begun))
+        found = await self._ended(tools, begun)
+        if found is None:
+            return unpaid
+        ended = iter(found)
         return [[self._step(ask, next(ended)) for _ in range(ask.n)] for ask in asks]
 
     async def _ended(
         self, tools: TokenTools, begun: Sequence[tuple[Ask, int, TokenParticle]]
-    ) -> list[TokenParticle]:
+    ) -> list[TokenParticle] | None:
+        """Draw all steps to their ends; None where a limit is reached."""
         particles = [particle for *_, particle in begun]
         starts = [len(particle.tokens) for particle in particles]
         going = [i for i, each in enumerate(particles) if each.log_weight > -math.inf]
@@ -79,7 +84,7 @@ class TokenSteps:
                 ],
             )
             if moved is None:
-                raise SearchError("a model or potential ran into a limit")
+                return None
             for i, particle in zip(going, moved, strict=True):
                 particles[i] = particle
             going = [i for i in going if not self._is_over(begun[i][0], starts[i], particles[i])]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
+from motet.digest import digest_bytes, encode
 from motet.search.partials import Partial, Step
 
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ class Tree:
 
     def __repr__(self) -> str:
         return f"<Tree of {self._size}>"
+
+    @property
+    def identity(self) -> str:
+        """Tells it from other trees where it is an input or a value of a call."""
+        pieces: list[bytes] = []
+        encode(list(self), pieces, repr)
+        return f"tree:{digest_bytes(b''.join(pieces))}"
 
     def grown(self, children: Sequence[tuple[int, Step, float | None]]) -> tuple[Tree, list[int]]:
         """Return the tree with `children` as (parent, step, score), and their ids."""

@@ -30,6 +30,15 @@ def derived_text(prompt: str, seed: int | None, index: int) -> str:
     return f"{words} {digest[7:].hex()}"
 
 
+def derived_vector(text: str) -> tuple[float, ...]:
+    """Return 8 numbers that depend on the text: texts that share words are alike."""
+    total = [0.0] * 8
+    for word in text.casefold().split():
+        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        total = [sum_ + byte - 127.5 for sum_, byte in zip(total, digest, strict=True)]
+    return tuple(total)
+
+
 def pieces(text: str) -> list[str]:
     """Cut `text` into what these doubles count as tokens: words with the space after them."""
     return _PIECE.findall(text)

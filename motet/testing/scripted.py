@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from motet.engine import Capability, Completion, Reply, Request, TokenLogprob, Usage
 from motet.errors import ConfigError
-from motet.testing.derived import derived_logprobs, derived_text, end, pieces
+from motet.next_tokens import ALL, NextTokens, check_next, likeliest, whole
+from motet.testing.derived import derived_logprobs, derived_text, derived_vector, end, pieces
+from motet.types import Embedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +31,10 @@ class Delayed:
 
 ScriptedReply: TypeAlias = (
     "ScriptedText | Sequence[ScriptedText] | Sequence[float] | Sequence[Sequence[float]] | "
-    "Exception | Delayed"
+    "NextTokens | Exception | Delayed"
 )
 """For one request: a text for each completion alike, one for each, or an error to raise; numbers
-where candidates or the prompt are scored."""
+where candidates or the prompt are scored or the prompt is embedded."""
 Script: TypeAlias = "Callable[[Request], ScriptedReply] | Mapping[str, Any] | list[Any]"
 """The values of a table are replies or lists of them; a list holds replies."""
 
@@ -58,10 +60,13 @@ class ScriptedEngine:
     - a list of replies, which each prompt takes in order from the list's beginning. A value of the
       table that is a list is taken in order too; to give each of n completions its own text, use a
       tuple;
-    - None: texts derived from prompt, seed and the completion's index.
+    - None: texts derived from prompt, seed and the completion's index; vectors from the prompt.
 
     Where candidates are to be scored, the reply is a tuple of their logprobs. Where the prompt is
     to be rewarded, it is a tuple of numbers, one for each step, or of tuples of the classes' numbers.
+    Where next tokens are asked for, it is a `NextTokens` of all tokens there are, by id; the engine
+    leaves out those that were not asked for.
+    Where it is to be embedded, it is a tuple of the vector's numbers.
 
     A word with the space after it counts as a token. Texts end at the request's stop texts and at
     its `max_tokens`; a `Completion` is passed on as it is.
@@ -131,6 +136,15 @@ class ScriptedEngine:
             if request.is_rewarded:
                 usage = Usage(prompt_tokens=_count(request.prompt), calls=1)
                 return Reply((), usage, request.model or self._name, rewards=_rewarded(reply))
+            if request.is_embedded:
+                usage = Usage(prompt_tokens=_count(request.prompt), calls=1)
+                embedding = _embedded(reply)
+                return Reply((), usage, request.model or self._name, embedding=embedding)
+            if request.next_tokens is not None:
+                check_next(request)
+                usage = Usage(_count(request.prompt) + len(request.written), 1, calls=1)
+                told = _told(reply, request)
+                return Reply((), usage, request.model or self._name, next_tokens=told)
             completions = (
                 _scored(reply, request) if request.candidates else _completions(reply, request)
             )
@@ -155,6 +169,8 @@ class ScriptedEngine:
         self.is_closed = True
 
     def _find(self, request: Request) -> ScriptedReply:
+        if self._script is None and request.is_embedded:
+            return derived_vector(_text(request.prompt))
         if self._script is None:
             prompt, seed = _text(request.prompt), request.sampling.seed
             return tuple(derived_text(prompt, seed, index) for index in range(request.n))
@@ -205,6 +221,25 @@ def _rewarded(reply: Any) -> tuple[tuple[float, ...], ...]:
         )
     rows = (each if isinstance(each, (list, tuple)) else (each,) for each in reply)
     return tuple(tuple(map(float, row)) for row in rows)
+
+
+def _embedded(reply: Any) -> Embedding:
+    if not isinstance(reply, (list, tuple)) or any(isinstance(each, str) for each in reply):
+        raise ConfigError(f"the script says {reply!r}; the numbers of a vector were asked for")
+    return Embedding(tuple(map(float, reply)))
+
+
+def _told(reply: Any, request: Request) -> NextTokens:
+    if not isinstance(reply, NextTokens):
+        raise ConfigError(f"the script says {reply!r}; next tokens were asked for")
+    texts = dict(zip(reply.ids, reply.texts, strict=False)) if request.are_texts_wanted else {}
+    if request.next_tokens == ALL:
+        told = whole(reply.logprobs, reply.ends, reply.text)
+    else:
+        logprobs = dict(zip(reply.ids, reply.logprobs, strict=True))
+        ids = likeliest(logprobs, request.next_tokens or ALL, reply.ends)
+        told = replace(reply, ids=tuple(ids), logprobs=tuple(logprobs[i] for i in ids), texts=())
+    return replace(told, texts=tuple(texts[token] for token in told.ids) if texts else ())
 
 
 def _completion(reply: ScriptedText, request: Request) -> Completion:

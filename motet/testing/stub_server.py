@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from motet.errors import ConfigError
-from motet.testing.derived import Ended, derived_logprobs, derived_text, end
+from motet.testing.derived import Ended, derived_logprobs, derived_text, derived_vector, end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ _FAULT_NAMES = tuple(f.name for f in fields(Faults) if f.name not in ("retry_aft
 
 
 class StubServer:
-    """Serves `/v1/models`, `/v1/chat/completions`, `/v1/completions`, `/tokenize`, `/health`.
+    """Serves `/v1/models`, completions, chat completions, embeddings, `/tokenize`, `/health`.
 
     `/stats` tells what the attributes below tell, for a server in another process.
     """
@@ -101,6 +101,7 @@ class StubServer:
         models: Sequence[str] = ("stub",),
         context_tokens: int = 1_000_000,
         has_tokenize: bool = True,
+        has_embeddings: bool = True,
         api_key: str | None = None,
         count_file: str | Path | None = None,
         host: str = "127.0.0.1",
@@ -116,6 +117,7 @@ class StubServer:
             models: Names that are served; the others get a 404.
             context_tokens: Longer prompts get vLLM's 400.
             has_tokenize: Whether `/tokenize` exists, which is vLLM's own.
+            has_embeddings: Whether `/v1/embeddings` exists.
             api_key: Without it, requests get a 401.
             count_file: Gets one JSON line a completion request, on the disk before the answer.
             host: Where to listen.
@@ -128,6 +130,9 @@ class StubServer:
         self._models = tuple(models)
         self._context_tokens = context_tokens
         self._has_tokenize = has_tokenize
+        self._paths = {"/v1/chat/completions", "/v1/completions"}
+        if has_embeddings:
+            self._paths.add("/v1/embeddings")
         self._api_key = api_key
         self._count_file = count_file
         self._count_descriptor: int | None = None
@@ -207,7 +212,7 @@ class StubServer:
             return _json({"object": "list", "data": [self._model(name) for name in self._models]})
         if request.path == "/tokenize" and self._has_tokenize:
             return _json(_tokenized(json.loads(await request.content.read())))
-        if request.path in ("/v1/chat/completions", "/v1/completions"):
+        if request.path in self._paths:
             return await self._handle_completion(request)
         return _json({"detail": "Not Found"}, status=404)
 
@@ -221,6 +226,8 @@ class StubServer:
 
     async def _handle_completion(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.content.read()
+        if content == b"{}":  # a question whether the path is there
+            return _error(400, "the model is missing")
         digest = hashlib.blake2b(content, digest_size=12).hexdigest()
         attempt = self.counts[digest]
         self.counts[digest] += 1
@@ -283,7 +290,8 @@ class StubServer:
         choices = [asked.choice(index, fault) for index in range(asked.n)]
         if asked.is_streamed:
             return await self._stream(request, asked, choices, fault)
-        body = json.dumps(asked.reply(choices)).encode()
+        answer = asked.embedding() if asked.is_embedding else asked.reply(choices)
+        body = json.dumps(answer).encode()
         if fault == "half":
             response = web.StreamResponse(headers={"Content-Length": str(len(body))})
             response.content_type = "application/json"
@@ -326,6 +334,7 @@ class _Asked:
     model: str
     prompt: str
     is_chat: bool
+    is_embedding: bool
     is_streamed: bool
     has_usage: bool
     n: int
@@ -345,6 +354,7 @@ class _Asked:
             model=body.get("model", ""),
             prompt=prompt,
             is_chat=is_chat,
+            is_embedding=path.endswith("/embeddings"),
             is_streamed=bool(body.get("stream")),
             has_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             n=body.get("n", 1),
@@ -366,6 +376,11 @@ class _Asked:
         ended = end(text, max_tokens, self.stop)
         logprobs = () if self.num_top is None else derived_logprobs(ended.pieces, self.num_top)
         return _Choice(index, ended, "length" if ended.is_cut else "stop", logprobs)
+
+    def embedding(self) -> dict[str, Any]:
+        found = {"object": "embedding", "index": 0, "embedding": derived_vector(self.prompt)}
+        counts = {"prompt_tokens": self.num_prompt_tokens, "total_tokens": self.num_prompt_tokens}
+        return {"object": "list", "model": self.model, "data": [found], "usage": counts}
 
     def reply(self, choices: list[_Choice]) -> dict[str, Any]:
         return {
@@ -448,7 +463,7 @@ class _Asked:
 def _prompt_text(body: dict[str, Any]) -> str:
     """Return one text that differs where the prompts differ."""
     if "messages" not in body:
-        prompt = body.get("prompt", "")
+        prompt = body.get("prompt") or body.get("input", "")
         return prompt if isinstance(prompt, str) else json.dumps(prompt)
     messages = body["messages"]
     if len(messages) == 1:
@@ -460,7 +475,7 @@ def _count_tokens(body: dict[str, Any]) -> int:
     if "messages" in body:
         texts = (str(message.get("content") or "") for message in body["messages"])
         return sum(len(text.split()) + 4 for text in texts)
-    prompt = body.get("prompt", "")
+    prompt = body.get("prompt") or body.get("input", "")
     return len(prompt.split()) if isinstance(prompt, str) else len(prompt)
 
 

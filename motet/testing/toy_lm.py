@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from motet.next_tokens import NextTokens
 from motet.search.partials import Partial, Step
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ def shares(tokens: Sequence[int]) -> tuple[float, float, float]:
 def next_logprobs(prefixes: Sequence[Sequence[int]]) -> list[list[float]]:
     """Return log-probabilities `[3]` of what follows each prefix."""
     return [[math.log(p) if p else -math.inf for p in shares(prefix)] for prefix in prefixes]
+
+
+def next_tokens(written: Sequence[int]) -> NextTokens:
+    """Return all that may follow, as an engine's reply; what cannot follow has -9999."""
+    logprobs = [math.log(p) if p else -9999.0 for p in shares(written)]
+    return NextTokens((A, B, END), logprobs, (*LETTERS, ""), (END,), text(written))
 
 
 def strings() -> list[str]:

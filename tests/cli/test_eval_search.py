@@ -1,11 +1,15 @@
 """`motet eval search`: its folder, its table, its resumption, and what it refuses."""
 
+import contextlib
 import json
+import resource
 import signal
 import subprocess
 from collections import Counter
 
 import pytest
+
+from motet.errors import CapabilityError
 
 SOLVE = "best-of-n(n=3, choose='majority')"
 
@@ -151,12 +155,68 @@ def test_another_study_is_not_mixed_in(motet, stub, questions, tmp_path):
 
 
 def test_an_engine_that_is_away_ends_the_study_with_its_code(motet, stub, questions, tmp_path):
-    """The exit code is the engine's, and nothing is counted as wrong."""
+    """The exit code is the engine's, nothing is wrong, and the mended address takes the folder."""
     result = motet(*[a.replace(stub.url, "http://127.0.0.1:9/v1") for a in study(stub)])
 
     assert result.exit_code == 4
-    assert "the same command goes on" in result.stderr
+    assert "nothing answers at 127.0.0.1:9" in result.stderr
     assert not (tmp_path / "out" / "figures.jsonl").exists()
+    assert motet(*study(stub)).exit_code == 0
+
+
+def test_an_engine_that_goes_away_leaves_what_is_done(
+    start_stub, spawn, motet, questions, tmp_path
+):
+    """A server that ends midway ends the study with its code, and says that it can go on."""
+    stub = start_stub("--delay-ms", "60")
+    process = spawn(*study(stub, "--concurrency", "2"))
+    stub.wait_for(10)
+    stub.process.kill()
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 4
+    assert "of 18 attempts are kept; the same command goes on with them" in told
+    assert not told.startswith("0 ")
+    kept = (tmp_path / "out" / "study.json").read_bytes()
+    again = motet(*study(stub, "--concurrency", "2"))
+    assert again.exit_code == 4
+    assert "the same command goes on" in again.stderr
+    assert (tmp_path / "out" / "study.json").read_bytes() == kept
+
+
+def test_a_resumption_that_fails_at_once_forgets_nothing(
+    start_stub, spawn, motet, questions, tmp_path, monkeypatch
+):
+    """What was paid before stays, though this time nothing was asked."""
+
+    async def refuse(needs):
+        raise CapabilityError("the model lacks score")
+
+    stub = start_stub("--delay-ms", "60")
+    command = study(stub, "--concurrency", "2")
+    killed(spawn(*command), stub, 8, signal.SIGKILL)
+    kept = (tmp_path / "out" / "study.json").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("motet.programs.frontier.study.refuse_unable", refuse)
+        failed = motet(*command)
+
+    assert failed.exit_code == 1
+    assert "the model lacks score" in failed.stderr
+    assert (tmp_path / "out" / "study.json").read_bytes() == kept
+
+
+def test_rows_that_are_no_questions_are_told_and_left_out(motet, stub, questions, tmp_path):
+    """They are named by their lines, the others are studied, and the exit code is 1."""
+    with questions.open("a") as file:
+        file.write('{"question": "q"}\n{bad\n')
+
+    result = motet(*study(stub))
+
+    assert result.exit_code == 1
+    assert "left out: questions.jsonl, line 7: a row of jsonl needs answer" in result.stderr
+    assert "left out: questions.jsonl, line 8: malformed JSON" in result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["num_questions"], summary["num_rows_left_out"]) == (6, 2)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +228,18 @@ def test_an_engine_that_is_away_ends_the_study_with_its_code(motet, stub, questi
         (["--algorithms", "beam(n=__import__('os'))"], "settings are written as"),
         (["--budgets", "60"], "budget is 60; it must hold a prompt and an answer of 60 tokens"),
         (["--scorer", "jury"], "scorer is 'jury'"),
+        (["--scorer", "slef"], "did you mean 'self'"),
+        (["--scorer", "Exact"], "did you mean 'exact'"),
+        (["--algorithms", "greddy"], "did you mean 'greedy'"),
+        (["--algorithms", "BestOfN(n=3, choose='majority')"], "one method"),
+        (["--judge", "local:smollm2"], "--judge has no part where --scorer is none"),
+        (["--model", "nope"], "model 'nope' is no engine URL"),
+        (["--max-concurrency", "0"], "max_concurrency is 0"),
+        (["--budgets", "many"], "Invalid value for '--budgets'"),
+        (["--temperature", "nan"], "temperature is nan"),
+        (["--budget", "5000"], "did you mean: --budgets"),
+        (["--seed", "1"], "did you mean: --seeds"),
+        (["--events", "nowhere/e"], "--events nowhere/e cannot be written"),
         (["--scorer", "exact"], "cannot be checked without the right one"),
         (["--limit", "0"], "limit is 0"),
         (["--seeds", "0"], "num_seeds is 0"),
@@ -200,15 +272,132 @@ def test_files_that_are_no_task_are_told(motet, stub, questions, tmp_path):
     assert not stub.digests
 
 
-def test_a_folder_that_cannot_be_read_as_a_study_is_told(motet, stub, questions, tmp_path):
-    """A damaged state is named with what to do, not overwritten."""
+KEPT = {"signature": {}, "run_id": "20260101-000000-abcdef"}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "{", "null", '"x"', "[1, 2]", "\udcff", "[" * 100_000, "{}",
+        json.dumps({**KEPT, "signature": ["task"]}), json.dumps({**KEPT, "run_id": 5}),
+        json.dumps({**KEPT, "run_id": ["a"]}), '{"signature": {}, "run_id": 1e999}',
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_read_as_a_study_is_told(motet, stub, questions, tmp_path, state):
+    """A damaged state is named with what to do, and not overwritten."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "study.json").write_text("{")
+    file = tmp_path / "out" / "study.json"
+    file.write_text(state, errors="surrogateescape")
+    before = file.read_bytes()
 
     result = motet(*study(stub))
 
     assert result.exit_code == 2
     assert "study.json is no state of `motet eval search`" in result.stderr
+    assert "give another --out; or remove the file" in result.stderr
+    assert file.read_bytes() == before
+    assert not stub.digests
+
+
+def test_a_number_without_end_in_a_state_is_another_setting(motet, stub, questions, tmp_path):
+    """A state with 1e999 is one that was begun with other settings."""
+    (tmp_path / "out").mkdir()
+    state = '{"signature": {"task": 1e999}, "run_id": "r"}'
+    (tmp_path / "out" / "study.json").write_text(state)
+
+    result = motet(*study(stub))
+
+    assert result.exit_code == 2
+    assert 'was begun with task Infinity, not "jsonl"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["study.json.new", "runs.db", "figures.jsonl", "summary.json", "frontier.svg.new"]
+)
+def test_a_folder_that_cannot_be_written_costs_nothing(motet, stub, questions, tmp_path, name):
+    """Every place that is written at the end is tried before anything is asked."""
+    (tmp_path / "out" / name).mkdir(parents=True)
+
+    result = motet(*study(stub))
+
+    assert result.exit_code == 2
+    assert f"{name.removesuffix('.new')} cannot be written: it is a folder" in result.stderr
+    assert not stub.digests
+
+
+def test_a_run_that_cannot_be_written_down_is_not_begun(
+    motet, stub, questions, tmp_path, monkeypatch
+):
+    """Where the disk fills up just before the run begins, nothing is asked."""
+    from motet.cli.eval_folder import Folder
+    from motet.cli.failures import CommandError
+
+    def full(self, run_id):
+        raise CommandError("out/study.json cannot be written: No space left", code=1)
+
+    monkeypatch.setattr(Folder, "begin", full)
+    result = motet(*study(stub))
+
+    assert result.exit_code == 1
+    assert "out/study.json cannot be written: No space left" in result.stderr
+    assert not stub.digests
+
+
+def test_a_disk_that_fills_up_midway_costs_no_finished_attempt(
+    stub, spawn, motet, questions, tmp_path
+):
+    """A store that cannot grow ends the study with its code; with room it goes on and ends."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    process = spawn(*study(stub, "--concurrency", "2", "--seeds", "4"), preexec_fn=limit)
+    _, told = process.communicate(timeout=60)
+    result = motet(*study(stub, "--concurrency", "2", "--seeds", "4"))
+
+    assert process.returncode == 3, told
+    assert "start the same command again" in told
+    assert "--store" not in told
+    assert result.exit_code == 0, result.stderr
+    assert "going on with it" in result.stderr
+    # Only what was in flight when the disk was full is asked again.
+    assert sum(count - 1 for count in Counter(stub.digests).values()) <= 4
+
+
+def test_a_run_that_is_gone_is_told(motet, stub, questions, tmp_path):
+    """Without its store, or with another one, a study is not begun anew behind one's back."""
+    motet(*study(stub))
+    asked = len(stub.digests)
+    (tmp_path / "out" / "runs.db").rename(tmp_path / "away.db")
+    gone = motet(*study(stub))
+    (tmp_path / "away.db").rename(tmp_path / "out" / "runs.db")
+    file = tmp_path / "out" / "study.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "run_id": "01J"}))
+    unknown = motet(*study(stub))
+    (tmp_path / "out" / "runs.db").write_text("junk")
+    junk = motet(*study(stub))
+
+    assert (gone.exit_code, unknown.exit_code, junk.exit_code) == (2, 3, 3)
+    assert "out/runs.db, which held it, is gone" in gone.stderr
+    assert "no run begins with '01J'" in unknown.stderr
+    assert "is not a database" in junk.stderr
+    assert all("give another --out" in each.stderr for each in (gone, unknown, junk))
+    assert "--store" not in unknown.stderr + junk.stderr
+    assert len(stub.digests) == asked
+
+
+def test_a_folder_that_is_in_use_is_refused(motet, stub, questions, tmp_path):
+    """Two commands on one folder would pay twice: the second asks nothing."""
+    from motet.cli.eval_folder import Folder
+
+    with contextlib.closing(Folder(str(tmp_path / "out"), {}, ())):
+        second = motet(*study(stub))
+        assert not stub.digests
+    third = motet(*study(stub))
+
+    assert second.exit_code == 2
+    assert "another process works on the study" in second.stderr
+    assert third.exit_code == 0
 
 
 def test_help_names_the_tasks(spawn):

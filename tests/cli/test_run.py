@@ -139,6 +139,16 @@ def test_events_are_json_lines(motet, stub, tmp_path):
     assert "EngineCalled" in names
 
 
+def test_events_that_find_no_room_cost_no_answer(motet, stub, caplog):
+    """Where --events cannot be written to, that is told, and the answer comes all the same."""
+    result = motet("run", "prog.py:ask", "q", "--model", stub.url, "--events", "/dev/full")
+
+    assert result.exit_code == 0
+    assert result.stdout.strip()
+    assert "No space left" in caplog.text
+    assert "Traceback" not in result.stderr + caplog.text
+
+
 def test_quiet_leaves_stderr_empty(motet, stub):
     """--quiet shows neither progress nor summary."""
     result = motet("run", "prog.py:ask_default", "q", "--model", stub.url, "--store", "none", "-q")

@@ -6,6 +6,7 @@ from motet.cli.runs import call_value
 from motet.engine import Reply, Usage
 from motet.prompts import dump_reply
 from motet.store.records import CallRecord
+from motet.types import Embedding
 
 
 @pytest.fixture
@@ -201,9 +202,16 @@ def test_a_killed_run_shows_what_it_paid(start_stub, spawn, motet):
     assert "motet runs resume" in text
 
 
-def test_the_numbers_of_a_reward_model_are_shown():
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"rewards": ((0.5, 1.0),)}, ((0.5, 1.0),)),
+        ({"embedding": Embedding((0.5, 1.0))}, (0.5, 1.0)),
+    ],
+)
+def test_the_numbers_of_a_reward_model_or_a_vector_are_shown(given, shown):
     """They are the call's value, since it has no text."""
-    reply = Reply((), Usage(3), rewards=((0.5, 1.0),))
+    reply = Reply((), Usage(3), **given)
     call = CallRecord(
         run_id="r",
         call_id="c",
@@ -215,4 +223,4 @@ def test_the_numbers_of_a_reward_model_are_shown():
         value_digest="d",
     )
 
-    assert call_value(call, {"d": dump_reply(reply)}) == ((0.5, 1.0),)
+    assert call_value(call, {"d": dump_reply(reply)}) == shown

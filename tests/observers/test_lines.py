@@ -1,5 +1,7 @@
+import contextlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from motet.engine import Usage
@@ -51,3 +53,21 @@ def test_each_line_is_flushed():
         )  # fmt: skip
 
     assert stream.flushes == 3
+
+
+def test_a_full_disk_is_told_once_and_ends_no_run(caplog):
+    """Where no more can be written the observer says so once, without a traceback, and is silent."""
+    with Path("/dev/full").open("w", encoding="ascii") as stream:
+        observer = JsonLines(stream)
+        for _ in range(3):
+            observer.on_event(
+                TextStreamed(
+                    run_id="r", time_s=0.0, call_id="c", parent_id=None, operation="o", index=0,
+                    text="x",
+                )
+            )  # fmt: skip
+        with contextlib.suppress(OSError):
+            stream.close()
+
+    assert [record.getMessage().count("No space left") for record in caplog.records] == [1]
+    assert all(record.exc_info is None for record in caplog.records)

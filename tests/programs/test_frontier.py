@@ -176,7 +176,7 @@ def test_of_a_file_so_many_questions_are_read_as_are_asked_for(tmp_path: Path) -
         ("gsm8k", '{"question": "q"}', "line 1: a row of gsm8k needs gold or answer"),
         ("gsm8k", '{"question": "q", "gold": "many"}', "holds no number"),
         ("gsm8k", '{"question": " ", "gold": "1"}', "the question is empty"),
-        ("game24", '{"x": "4 5 six"}', "line 1: invalid literal"),
+        ("game24", '{"x": "4 5 six"}', "line 1: the number is 'six'"),
         ("game24", '{"x": [4]}', "2 to 10"),
         ("countdown", '{"numbers": [1, 2]}', "needs target"),
         ("jsonl", '{"id": 1, "question": "q", "answer": "a"}\n' * 2, "'1' stands there twice"),
@@ -190,6 +190,46 @@ def test_a_file_that_is_no_task_is_told_with_its_line(
 
     with pytest.raises(ConfigError, match=re.escape(said)):
         read_questions(tmp_path / "q.jsonl", find_task(task))
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "said"),
+    [
+        ("countdown", '{"numbers": [1, 2.5], "target": 3}', "the number is 2.5"),
+        ("countdown", '{"numbers": [true, 2], "target": 3}', "the number is True"),
+        ("countdown", '{"numbers": {"1": 2}, "target": 3}', "the numbers are {'1': 2}"),
+        ("countdown", '{"numbers": [1, 2], "target": 1e999}', "the target is inf"),
+        ("countdown", '{"numbers": [1, 2], "target": -3}', "the target is -3"),
+        ("jsonl", '{"question": ["q"], "answer": 1}', "the question is ['q']"),
+        ("jsonl", "[" * 100_000, "nested too deep"),
+        ("jsonl", '{"id": "1", "question": "q", "answer": "b"}', "'1' stands there twice"),
+    ],
+)
+def test_bad_rows_are_left_out_and_told(tmp_path: Path, task: str, row: str, said: str) -> None:
+    """Where it is asked for, a line that is no question is told by its number, and costs itself."""
+    good = '{"id": "1", "numbers": [1, 2], "target": 3, "question": "q", "answer": "a"}'
+    (tmp_path / "q.jsonl").write_text(f"\ufeff{good}\n{row}\n", encoding="utf-8")
+    bad: list[str] = []
+
+    [question] = read_questions(tmp_path / "q.jsonl", find_task(task), on_bad_row=bad.append)
+
+    assert question.id == "1"
+    assert len(bad) == 1
+    assert "line 2: " in bad[0]
+    assert said in bad[0]
+
+
+@pytest.mark.parametrize("place", [3, 10, 11, 12, 20, -6, -2])
+def test_a_damaged_packed_file_is_told(tmp_path: Path, place: int) -> None:
+    """Whichever of its bytes is wrong, a `.gz` file is refused by name."""
+    packed = bytearray(gzip.compress(b'{"question": "q", "answer": "a"}\n' * 40, mtime=0))
+    (tmp_path / "cut.gz").write_bytes(bytes(packed[:-9]))
+    packed[place] ^= 0xFF
+    (tmp_path / "q.gz").write_bytes(bytes(packed))
+
+    for name in ("cut.gz", "q.gz") if place == 12 else ("q.gz",):
+        with pytest.raises(ConfigError, match=re.escape(f"{name} cannot be read")):
+            read_questions(tmp_path / name, find_task("jsonl"))
 
 
 def test_a_wrong_task_is_told_with_the_one_that_was_meant() -> None:
@@ -279,6 +319,14 @@ def test_greedy_and_votes_always_stand_beside() -> None:
         ({"algorithms": ("self-consistency(m=3)",)}, "self-consistency(n=16)"),
         ({"algorithms": ("self-consistency(n=0)",)}, "n of self-consistency is 0"),
         ({"algorithms": ("beam", "beam")}, "names 'beam' twice"),
+        ({"algorithms": ("best-of-n", "best_of_n")}, "'best-of-n' and 'best_of_n', one method"),
+        ({"algorithms": ("best-of-n", "BestOfN(n=4)")}, "'best-of-n' and 'BestOfN(n=4)'"),
+        ({"algorithms": ("greedy", "Greedy")}, "'greedy' and 'Greedy', one method"),
+        ({"algorithms": ("self-consistency", "self_consistency(n=64)")}, "one method"),
+        ({"algorithms": ("greddy",)}, "did you mean 'greedy'"),
+        ({"algorithms": ("self-consistancy",)}, "did you mean 'self-consistency'"),
+        ({"algorithms": ("greedy(n=2)",)}, "greedy has no settings"),
+        ({"algorithms": ("voting",)}, "there are adaptive-consistency"),
         ({"budgets": ()}, "budgets is ()"),
         ({"budgets": (20,)}, "budget is 20; it must hold a prompt and an answer of 20 tokens"),
         ({"budgets": (-5,)}, "budget is -5"),
@@ -296,12 +344,31 @@ def test_scorers_that_do_not_fit_are_refused() -> None:
     """An unknown scorer is refused, and the exact one where it would have to know the answer."""
     model = Model(ScriptedEngine())
 
-    with pytest.raises(ConfigError, match="scorer is 'jugde'"):
-        study_call(study(), model=model, scorer="jugde")
+    with pytest.raises(ConfigError, match="scorer is 'jury'; it must be one of self, grade"):
+        study_call(study(), model=model, scorer="jury")
+    with pytest.raises(ConfigError, match="scorer is 'slef'; did you mean 'self'"):
+        study_call(study(), model=model, scorer="slef")
     with pytest.raises(ConfigError, match="cannot be checked without the right one"):
         study_call(study(), model=model, scorer="exact")
     with pytest.raises(ConfigError, match="concurrency is 0"):
         study_call(study(), model=model, concurrency=0)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("best_of_n", "best-of-n"),
+        ("BestOfN( choose='majority',n=3 )", "best-of-n(n=3, choose='majority')"),
+        ("best-of-n()", "best-of-n"),
+        (" Greedy", "greedy"),
+        ("self_consistency( n=8 )", "self-consistency(n=8)"),
+        ("self-consistency(n=64)", "self-consistency"),
+    ],
+)
+def test_a_method_has_one_name_however_it_is_written(written: str, name: str) -> None:
+    """Names of classes, underscores, spaces and the order of settings make no other method."""
+    assert name in study(algorithms=(written,)).methods
+    assert study(algorithms=(written,)) == study(algorithms=(name,))
 
 
 def test_figures_are_what_the_attempts_came_to() -> None:
@@ -504,6 +571,21 @@ def test_the_bootstrap_covers_as_often_as_it_says() -> None:
     assert 178 <= covered <= 199
 
 
+@pytest.mark.parametrize(("num", "num_right"), [(20, 5), (50, 25), (100, 90)])
+def test_the_bootstrap_has_the_binomials_ends(num: int, num_right: int) -> None:
+    """Resampled shares of right answers are binomial, so that the ends are its percentiles."""
+    share, found = num_right / num, bootstrapped([1.0] * num_right + [0.0] * (num - num_right))
+    chances = [math.comb(num, k) * share**k * (1 - share) ** (num - k) for k in range(num + 1)]
+    sums = [sum(chances[: k + 1]) for k in range(num + 1)]
+
+    def percentile(wanted: float) -> int:
+        return next(k for k, total in enumerate(sums) if total >= wanted)
+
+    # Of 2,000 resamples the share below an end is known to about 0.0035.
+    assert percentile(0.017) <= round(found.low * num) <= percentile(0.033)
+    assert percentile(0.967) <= round(found.high * num) <= percentile(0.983)
+
+
 def test_seeds_of_a_question_are_not_independent() -> None:
     """Copies of a seed narrow nothing: the interval is over questions, not over attempts."""
     right = [1.0, 0.0, 1.0, 1.0, 0.0, 0.5, 1.0, 0.0]
@@ -615,6 +697,27 @@ def test_the_plots_legend_does_not_overlap() -> None:
     assert all(x + 7.2 * len(text) <= width and y <= height for y, x, text in legend)
 
 
+def test_methods_of_a_plot_differ_in_colour_or_mark() -> None:
+    """Thirty methods have thirty looks, and none but the first is black."""
+    svg = frontier_svg([point(f"m{i}", 1000, 0.4) for i in range(30)], title="t")
+    marks = [line for line in svg.splitlines() if line.startswith(("<circle", "<polygon", "<path"))]
+
+    looks = set()
+    for line in marks:
+        [colour] = re.findall(r"(?:fill|stroke)='(#\w+)'", line)
+        numbers = [float(each) for each in re.findall(r"(?<![#\w])-?\d+\.?\d*", line)]
+        looks.add((colour, line.split(" ")[0], len(numbers), _outline(line)))
+    assert len(looks) == 30
+    assert sum(colour == "#000000" for colour, *_ in looks) == 1
+
+
+def _outline(line: str) -> tuple[tuple[float, float], ...]:
+    """A polygon's corners as seen from its first one."""
+    found = re.findall(r"(-?[\d.]+),(-?[\d.]+)", line) if line.startswith("<polygon") else []
+    corners = [(float(x), float(y)) for x, y in found]
+    return tuple((round(x - corners[0][0]), round(y - corners[0][1])) for x, y in corners)
+
+
 def test_a_points_place_is_its_value() -> None:
     """On a panel's scale a point stands as far as its value says, and its bar at its ends."""
     low, high = point("greedy", 1000, 0.25), point("greedy", 1000, 0.5)
@@ -662,6 +765,22 @@ def test_a_small_model_is_studied_within_its_budgets(tmp_path: Path) -> None:
     assert all(0 < figure.tokens <= 600 and figure.text for figure in figures)
     assert all(figure.scores > 0 for figure in figures if figure.method.startswith("beam"))
     assert sum(figure.tokens for figure in figures) == result.usage.tokens
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "lacking"), [("best-of-n", Capability.SCORE), ("mcts", Capability.CONTINUE)]
+)
+def test_an_engine_that_lacks_what_a_search_needs_is_not_paid_for_the_baselines(
+    algorithm: str, lacking: Capability
+) -> None:
+    """What the scorer or the search needs of the engine is found out before greedy is asked."""
+    engine = ScriptedEngine(sayer(1), capabilities=frozenset(Capability) - {lacking})
+
+    with pytest.raises(RunFailedError, match=lacking.value):
+        run(study(algorithms=(algorithm,)), engine)
+
+    assert not engine.requests
+    assert run(study(algorithms=("self-consistency(n=2)",)), engine)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import motet
 from motet import Budget, Model
-from motet.engine import Completion, Request
+from motet.engine import Capability, Completion, Request
 from motet.errors import (
     BudgetExhaustedError,
     CapabilityError,
@@ -213,7 +213,8 @@ def test_budgets_hold_over_nested_searches(calls: int) -> None:
         ({"scorer": "judge"}, "scorer is 'judge'"),
         ({"delimiter": ""}, "delimiter"),
         ({"step_tokens": 0}, "step_tokens is 0"),
-        ({"scorer": None}, "needs a scorer"),
+        ({"scorer": None}, "lacks score"),
+        ({"scorer": None, "algorithm": "best-of-n(choose='verified')"}, "needs a verifier"),
     ],
 )
 def test_wrong_settings_are_told_before_a_token_is_spent(
@@ -234,8 +235,6 @@ def test_named_scorers_ask_the_model_itself() -> None:
             return tuple(-float(i) for i, _ in enumerate(request.candidates))
         return numbers(request)
 
-    from motet.engine import Capability
-
     able = frozenset({Capability.CONTINUE, Capability.SCORE})
     for scorer in ("self", "grade"):
         served = Model(ScriptedEngine(both, capabilities=able))
@@ -244,6 +243,24 @@ def test_named_scorers_ask_the_model_itself() -> None:
         assert 0 <= found.score <= 1
     assert isinstance(SelfEvaluation(served), SelfEvaluation)
     assert Grading(served).scale == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "is_scored"),
+    [("beam(n=2, width=1)", True), ("best-of-n(n=2, choose='majority')", False)],
+)
+def test_a_search_that_needs_scores_takes_the_models_own(algorithm: str, is_scored: bool) -> None:
+    """Where no scorer is given, the model evaluates itself, and only where the search needs it."""
+
+    def both(request: Request) -> Any:
+        return (-0.1, -2.0) if request.candidates else numbers(request)
+
+    able = frozenset({Capability.CONTINUE, Capability.SCORE})
+    served = ScriptedEngine(both, capabilities=able)
+
+    run(solve("q", algorithm=algorithm, model=Model(served)))
+
+    assert any(request.candidates for request in served.requests) == is_scored
 
 
 @pytest.mark.parametrize("tokens", [300, 700, 1500])
@@ -303,3 +320,33 @@ def test_a_step_is_not_reserved_as_a_whole_answer() -> None:
 
     assert found.is_finished
     assert found.spend.tokens <= 200
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason", "ends", "num_asked"),
+    [
+        ("\n\n", "stop", None, 1),
+        ("\n\n", "stop", lambda text: False, 2),
+        (None, "stop", lambda text: False, 1),
+        (None, "length", None, 2),
+    ],
+)
+def test_a_step_that_states_an_answer_is_the_last_one_unless_it_was_cut_off(
+    stop: str | None, reason: Any, ends: Any, num_asked: int
+) -> None:
+    """A model that would go on behind its answer is not asked to; what was cut off states none."""
+    served = ScriptedEngine(lambda request: [Completion("The answer is 4", reason, stop, (1,))])
+    given = {} if ends is None else {"ends": ends}
+
+    found = run(
+        solve(
+            "q",
+            algorithm=Beam(n=1, width=1, max_steps=2),
+            model=Model(served),
+            scorer=Check(bool),
+            **given,
+        )
+    )
+
+    assert len(served.requests) == num_asked
+    assert found.is_finished == (reason == "stop")

@@ -21,6 +21,7 @@ from motet.errors import (
     StepError,
     UnboundInputError,
 )
+from motet.events import CallFinished
 from motet.testing import Delayed, ScriptedEngine
 
 SOON = Budget(timeout_s=1.0)
@@ -633,3 +634,39 @@ def test_concurrent_runs_keep_their_own_settings() -> None:
     assert [r.value[1:3] for r in results] == [[i, i + 1] for i in range(6)]
     assert len({r.value[3] for r in results}) == 6
     assert sorted(str(r.model) for r in engine.requests) == [f"m{i}" for i in range(6)]
+
+
+def test_what_follows_from_the_first_answers_is_asked_before_the_last_are_gone_on_from() -> None:
+    """Where many answers come at once, the engine gets new requests before all are read."""
+    seen: list[str] = []
+
+    class Ends:
+        def on_event(self, event: Any) -> None:
+            if isinstance(event, CallFinished) and event.operation.endswith("ask"):
+                seen.append("finished")
+
+    class AtOnce(ScriptedEngine):
+        """Answers the first questions when all of them are there."""
+
+        async def complete(self, request: Any, on_delta: Any = None) -> Any:
+            if request.prompt[-1].content.startswith("then"):
+                seen.append("asked on")
+            elif len(waiting) + 1 < 200:
+                waiting.append(asyncio.get_running_loop().create_future())
+                await waiting[-1]
+            else:
+                for future in waiting:
+                    future.set_result(None)
+            return await super().complete(request, on_delta)
+
+    waiting: list[asyncio.Future[None]] = []
+    model = Model(AtOnce())
+
+    @program
+    async def two(number: int) -> str:
+        return await ask.on(model)(f"then {await ask.on(model)(str(number))}")
+
+    value_of(motet.map(two, list(range(200))), observers=[Ends()], max_concurrency=200)
+
+    assert seen.count("finished") == 400
+    assert seen[:200].count("finished") < 150

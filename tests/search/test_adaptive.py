@@ -109,6 +109,19 @@ def test_a_limit_keeps_the_best_so_far() -> None:
     assert result.best is not None and result.best.text == "b"
 
 
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_draws_of_a_batch_that_a_limit_cut_are_counted_as_they_were_paid(batch: int) -> None:
+    """`num_draws` is what was asked for, not the batches; the last one is half there."""
+    script = Script("abad", SCORES)
+    limits = Limits(max_proposals=batch + 1)
+
+    result = solve(AdaptiveSampling(batch=batch), script.problem, limits=limits)
+
+    assert result.why == "limit"
+    assert result.notes["num_draws"] == result.spend.proposals == script.drawn == batch + 1
+    assert len(result.candidates) == batch + 1
+
+
 def test_a_step_is_the_same_from_the_state_read_back() -> None:
     """State and steps pass through a checkpoint."""
     assert len(walk(AdaptiveSampling(), Script("abcd", SCORES))) == 4
@@ -150,11 +163,21 @@ def test_an_isotonic_fit_rises_and_keeps_the_mean(pairs: list[tuple[int, int]]) 
     assert sum(at) == pytest.approx(sum(o for _, o in pairs))
 
 
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf, "hot", True])
+def test_a_schedule_that_gives_no_temperature_leaves_the_best_so_far(wrong: Any) -> None:
+    """The answers that were paid for before it are not lost."""
+    algorithm = AdaptiveSampling(temperature_schedule=lambda k: 0.5 if k < 3 else wrong)
+
+    result = solve(algorithm, Script("abd", SCORES).problem)
+
+    assert (result.why, result.spend.proposals) == ("failed", 2)
+    assert str(result.error).startswith(f"temperature_schedule gave {wrong!r}")
+    assert result.best is not None and result.best.text == "b"
+
+
 def test_settings_are_checked() -> None:
-    """Each names its value; so does a schedule that gives no temperature."""
+    """Each names its value."""
     for name, value in [("threshold", -0.1), ("max_draws", 0), ("batch", 0)]:
         wrong: Any = {name: value}
         with pytest.raises(ConfigError, match=f"{name} is {value}"):
             AdaptiveSampling(**wrong)
-    with pytest.raises(ConfigError, match="temperature_schedule gave -1"):
-        solve(AdaptiveSampling(temperature_schedule=lambda k: -1.0), Script("a", SCORES).problem)

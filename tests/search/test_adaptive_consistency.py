@@ -2,12 +2,15 @@
 
 import math
 import random
+from typing import Any
 
 import pytest
 
 from motet.errors import ConfigError
 from motet.search.adaptive_consistency import AdaptiveConsistency, stays_ahead
+from motet.search.partials import Step
 from motet.search.spending import Limits
+from motet.search.tools import Problem
 from tests.search.script import Script, solve, walk
 
 
@@ -76,6 +79,81 @@ def test_what_states_nothing_has_no_vote() -> None:
 
     assert script.drawn == 7
     assert result.notes["votes"] == {"A": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("answers", "drawn", "ended_by"),
+    [
+        (["", None], 8, "silent"),
+        (["", "A"], 6, "ahead"),
+        (["", "", "", "", "", "", "", "A"], 20, "max_draws"),
+    ],
+)
+def test_it_gives_up_where_the_first_draws_state_nothing(
+    answers: list[str | None], drawn: int, ended_by: str
+) -> None:
+    """After `max_silent` draws without any answer, failed ones among them; one answer in time is
+    enough to go on."""
+    script = Script(answers)
+    algorithm = AdaptiveConsistency(extract=first, max_draws=20, max_silent=8, threshold=0.9)
+
+    result = solve(algorithm, script.problem)
+
+    assert script.drawn == drawn
+    assert (result.notes["ended_by"], result.why) == (ended_by, "done")
+
+
+@pytest.mark.parametrize("max_silent", [20, 99])
+def test_it_can_be_told_never_to_give_up(max_silent: int) -> None:
+    """`max_silent` of `max_draws` or more draws all."""
+    script = Script([""])
+    algorithm = AdaptiveConsistency(extract=first, max_draws=20, max_silent=max_silent)
+
+    assert solve(algorithm, script.problem).notes["ended_by"] == "max_draws"
+    assert script.drawn == 20
+
+
+def test_where_nothing_states_an_answer_the_first_finished_one_is_returned() -> None:
+    """Without votes, behind one that is not finished; where nothing is, the first of those."""
+
+    def propose(asks: Any) -> Any:
+        script.drawn += 1
+        is_last = script.drawn in ends
+        return [[Step(f" {script.drawn}", is_last=is_last)]]
+
+    algorithm = AdaptiveConsistency(extract=lambda text: None, max_silent=3)
+    texts = []
+    for ends in ({2, 3}, set[int]()):
+        script = Script([])
+        result = solve(algorithm, Problem(propose=propose))
+        assert result.best is not None
+        assert (result.notes["votes"], result.notes["ended_by"]) == ({}, "silent")
+        texts.append((result.best.text, result.best.partial.is_finished))
+
+    assert texts == [(" 2", True), (" 1", False)]
+
+
+def test_a_limit_is_said_to_have_ended_it() -> None:
+    """Then the rule itself did not: `ended_by` is None, and the best so far is there."""
+    script = Script([""])
+    algorithm = AdaptiveConsistency(extract=first)
+
+    result = solve(algorithm, script.problem, limits=Limits(max_proposals=2))
+
+    assert (result.why, result.notes["ended_by"]) == ("limit", None)
+    assert result.best is not None and result.best.text == ""
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_draws_of_a_batch_that_a_limit_cut_are_counted_as_they_were_paid(batch: int) -> None:
+    """`num_draws` is what was asked for, not the batches."""
+    script = Script(["A", "B"])
+    algorithm = AdaptiveConsistency(extract=first, batch=batch, threshold=1)
+
+    result = solve(algorithm, script.problem, limits=Limits(max_proposals=5))
+
+    assert result.notes["num_draws"] == result.spend.proposals == script.drawn == 5
+    assert result.notes["votes"] == {"A": 3.0, "B": 2.0}
 
 
 def test_batches_round_up() -> None:

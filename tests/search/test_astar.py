@@ -78,6 +78,16 @@ def test_without_a_heuristic_equal_steps_are_taken_breadth_first() -> None:
     assert depths.count(2) == 9
 
 
+def test_the_depths_of_the_expansions_are_told() -> None:
+    """A search that turns breadth-first shows it: 1, 3 and 4 expansions at depths 0, 1 and 2."""
+    algorithm = AStar(k=3, heuristic="zero", cost=lambda h, new: 1.0, max_expansions=8)
+
+    result = solve(algorithm, Problem(propose=letters("a", "b", "c", end=9)))
+
+    assert result.notes["expanded_by_depth"] == [1, 3, 4]
+    assert result.notes["expanded"] == 8
+
+
 @given(st.integers(0, 10_000))
 def test_without_a_heuristic_it_is_dijkstra(seed: int) -> None:
     """On a random graph, loops included, path cost and order of nodes are those of Dijkstra."""

@@ -18,6 +18,8 @@ from motet.search.spending import Limits
 from motet.search.tools import FAILED, Problem
 from tests.search.script import Script, solve, walk
 
+SCORED = {"1": 0.2, "2": 0.6, "3": 0.6}
+
 
 def first(text: str) -> str | None:
     return text[:1] or None
@@ -160,6 +162,54 @@ def test_real_samples_give_the_published_rates() -> None:
         "majority": pytest.approx(expected["maj@8_string"], abs=1e-3),
         "verified": pytest.approx(expected["pass@8"], abs=1e-3),
     }
+
+
+@pytest.mark.parametrize(
+    ("choose", "scores", "expected"),
+    [("majority", None, "1"), ("majority", SCORED, "2"), ("weighted", SCORED, "2")],
+)
+def test_where_nothing_states_an_answer_there_is_one_all_the_same(
+    choose: Any, scores: Any, expected: str
+) -> None:
+    """The best-scored, of unscored ones the first, and no votes in the notes."""
+    script = Script(["1", "2", "3"], scores)
+    algorithm = BestOfN(n=3, choose=choose, extract=lambda text: None)
+
+    result = solve(algorithm, script.problem)
+
+    assert result.best is not None and result.best.text == expected
+    assert "votes" not in result.notes
+
+
+@pytest.mark.parametrize(
+    ("choose", "expected"),
+    [("best", "B"), ("majority", "A"), ("weighted", "B"), ("verified", "B")],
+)
+def test_unfinished_answers_compete_only_where_none_is_finished(choose: Any, expected: str) -> None:
+    """Cut texts are better than nothing; beside a finished one they have no score and no vote."""
+    scores = {"A": 0.1, "B": 0.9, "C": 0.2}
+
+    def problem(ends: str) -> Problem:
+        steps = [Step(text, is_last=text in ends) for text in "AABC"]
+        return Problem(
+            propose=lambda asks: [steps],
+            score=lambda partials: [scores[each.text] for each in partials],
+            verify=lambda partials: [False] * len(partials),
+        )
+
+    algorithm = BestOfN(n=4, choose=choose, extract=first)
+    cut, ended = solve(algorithm, problem("")), solve(algorithm, problem("C"))
+
+    assert cut.best is not None and ended.best is not None
+    assert (cut.best.text, cut.best.partial.is_finished) == (expected, False)
+    assert (ended.best.text, ended.best.partial.is_finished) == ("C", True)
+
+
+def test_a_vote_by_weight_of_what_nobody_scored_is_none() -> None:
+    """A scorer that fails leaves no answer, whatever the texts state."""
+    script = Script(["A1"], lambda text: FAILED)
+
+    assert solve(BestOfN(n=3, choose="weighted", extract=first), script.problem).best is None
 
 
 def test_what_a_limit_left_unscored_is_better_than_nothing_and_a_failed_scorer_is_not() -> None:

@@ -72,6 +72,30 @@ def test_it_ends_after_enough_paths():
         assert result.spend.proposals < 3 * 4
 
 
+def test_paths_without_end_end_it_after_so_many_expansions():
+    """No limit is needed; the best path that the depth limit cut is the answer, and of the others
+    the best few stay candidates."""
+    problem = words(noise, depth=99)
+
+    result = solve(DFSPrune(n=3, prune_ratio=0.0, num_paths=1), problem)
+
+    cut = [each for each in result.candidates if each.partial.depth == 8]
+    assert (result.why, result.num_steps, result.spend.proposals) == ("done", 256, 3 * 256)
+    assert (len(cut), result.best) == (32, cut[0])
+    deep = [node.id for node in result.tree if node.depth == 8]
+    means = [sum(noise(result.tree.partial(node).text[: i + 1]) for i in range(8)) for node in deep]
+    assert result.best.score == pytest.approx(max(means) / 8)
+
+
+def test_without_a_bound_all_paths_are_followed_to_the_depth_limit():
+    """`max_expansions=None` expands every inner node."""
+    algorithm = DFSPrune(n=3, prune_ratio=0.0, num_paths=1, max_expansions=None, max_depth=6)
+
+    result = solve(algorithm, words(noise, depth=99))
+
+    assert result.num_steps == sum(3**depth for depth in range(6)) == 364
+
+
 def test_scores_below_the_threshold_are_not_gone_on_with():
     """One that reaches it is."""
     scores = {"a": 0.5, "b": 0.49, "c": 0.8}
@@ -80,6 +104,40 @@ def test_scores_below_the_threshold_are_not_gone_on_with():
     order = asked_in_order(algorithm, words(scores))
 
     assert order == ["", "c", "a"]
+
+
+def test_where_all_children_are_pruned_the_path_is_cut_there():
+    """Nothing below goes on or is an answer, and the search turns back to what is open."""
+    scores = {"a": 0.9, "b": 0.6, "aa": 0.1, "ab": 0.2, "ba": 0.7, "bb": 0.1}
+    algorithm = DFSPrune(n=2, prune_ratio=0.0, min_score=0.5, num_paths=None, max_depth=9)
+
+    assert asked_in_order(algorithm, words(scores, depth=2, letters="ab")) == ["", "a", "b"]
+    result = solve(algorithm, words(scores, depth=2, letters="ab"))
+    assert result.why == "done"
+    assert [each.text for each in result.candidates] == ["ba", "a"]
+
+
+@pytest.mark.parametrize(("depth", "is_finished"), [(1, True), (2, False)])
+def test_where_all_first_steps_are_pruned_the_best_of_them_is_returned(depth, is_finished):
+    """What was paid for is better than nothing, and nothing more is paid."""
+    scores = {"a": 0.1, "b": 0.3, "c": 0.3}
+
+    result = solve(DFSPrune(n=3, min_score=0.5), words(scores, depth=depth))
+
+    assert (result.why, result.spend.proposals) == ("done", 3)
+    assert (result.best.text, result.best.partial.is_finished) == ("b", is_finished)
+    assert result.best.score == 0.3
+
+
+def test_among_equal_scores_the_first_proposed_are_kept_and_go_first():
+    """The order is the proposer's, at every node, and so is the answer of equal means."""
+    algorithm = DFSPrune(n=3, prune_ratio=0.5, num_paths=None)
+    problem = words(lambda text: 0.5, depth=2)
+
+    assert asked_in_order(algorithm, problem) == ["", "a", "b"]
+    result = solve(algorithm, problem)
+    assert [each.text for each in result.candidates] == ["aa", "ab", "ba", "bb"]
+    assert result.best.text == "aa"
 
 
 def test_the_depth_limit_finishes_nothing():

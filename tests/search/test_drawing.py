@@ -199,10 +199,11 @@ def test_a_drawing_without_room_is_refused(settings):
         to_text(small(), **settings)
 
 
-def test_a_best_node_that_is_not_there_is_an_index_error():
-    """Nothing is marked by guess."""
-    with pytest.raises(IndexError, match="no node 9"):
-        to_svg(small(), best=9)
+@pytest.mark.parametrize("draw", [to_svg, to_text])
+def test_a_best_node_that_is_not_there_is_refused(draw):
+    """Nothing is marked by guess; the error says how many there are."""
+    with pytest.raises(ConfigError, match="best is 9; .* at most 4"):
+        draw(small(), best=9)
 
 
 def test_trees_that_search_keeps_are_drawn_with_their_figures():

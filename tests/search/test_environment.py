@@ -76,3 +76,22 @@ def test_the_problem_may_say_where_the_world_ends():
     [ended, going] = asyncio.run(tools.advance([("", Step("a")), ("", Step("b"))]))
 
     assert (ended.is_terminal, going.is_terminal) == (True, False)
+
+
+def test_actions_that_were_lost_may_stand_among_a_states():
+    """Those that were not paid for end the search; a state of which none was is not counted."""
+    tools = tools_of(
+        list_actions=lambda states: [
+            [Step("a", num_tokens=2), FAILED, UNPAID],
+            [UNPAID, UNPAID],
+            [FAILED],
+        ]
+    )
+
+    assert asyncio.run(tools.list_actions(["", "a", "b"])) == [
+        [Step("a", num_tokens=2)],
+        None,
+        [],
+    ]
+    assert tools.spend == Spend(proposals=2, tokens=2)
+    assert tools.is_spent

@@ -248,3 +248,87 @@ def test_settings_are_checked() -> None:
         Mbr(n=4, num_references=9)
     with pytest.raises(ConfigError, match="temperature is -1"):
         Mbr(temperature=-1)
+
+
+def marked(candidate: str, reference: str) -> float:
+    """A utility whose means tell which references were taken: digits of different places."""
+    return float(10 ** "abcdef".index(reference) * (1 + "abcdef".index(candidate)))
+
+
+def mean_over(texts: Sequence[str], places: Sequence[int], at: int) -> float | None:
+    others = [marked(texts[at], texts[place]) for place in places if place != at]
+    return sum(others) / len(others) if others else None
+
+
+@pytest.mark.parametrize("texts", ["abcdef", "aabcd", "abbbc"])
+@pytest.mark.parametrize("num", [2, 3, 4])
+def test_references_are_so_many_answers_the_same_for_all(texts: str, num: int) -> None:
+    """For each seed there are `num` places whose answers, but its own, make every answer's mean."""
+    taken = Counter[tuple[int, ...]]()
+    for seed in range(60):
+        result = solve(Mbr(n=len(texts), num_references=num), Rated(texts, marked).mbr, seed=seed)
+        by_place = [c.score for c in sorted(result.candidates, key=lambda c: c.node or 0)]
+        fitting = [
+            places
+            for places in itertools.combinations(range(len(texts)), num)
+            if [mean_over(texts, places, at) for at in range(len(texts))] == pytest.approx(by_place)
+        ]
+        assert fitting, seed
+        taken[fitting[0]] += 1
+
+    assert len(taken) > 1
+
+
+def test_references_are_drawn_evenly_without_replacement() -> None:
+    """Each of the 15 pairs of 6 answers about as often as any other, over the seeds."""
+    drawn = Counter[frozenset[str]]()
+    for seed in range(900):
+        script = Rated("abcdef", lambda a, b: 1.0)
+        solve(Mbr(n=6, num_references=2), script.mbr, seed=seed)
+        drawn[frozenset(b for _, b in script.pairs[0])] += 1
+
+    assert len(drawn) == 15
+    assert all(len(each) == 2 for each in drawn)
+    # 60 are expected of each; five standard deviations are 37.
+    assert max(abs(count - 60) for count in drawn.values()) < 37
+
+
+@pytest.mark.parametrize("num", [3, 4])
+def test_as_many_references_as_answers_are_all(num: int) -> None:
+    """Also where some samples failed, so that there are fewer answers than references."""
+    answers = "abc" if num == 3 else ["a", "b", None, "c"]
+    script = Rated(answers, golden)
+
+    result = solve(Mbr(n=num, num_references=num), script.mbr, limits=Limits(max_proposals=num))
+
+    assert {b for _, b in script.pairs[0]} == {c.text for c in result.candidates}
+    assert scores(result) == {
+        a: pytest.approx(
+            sum(golden(a, b) for b in scores(result) if b != a) / (len(scores(result)) - 1)
+        )
+        for a in scores(result)
+    }
+
+
+@given(st.data())
+def test_candidates_are_ranked_by_their_means(data: st.DataObject) -> None:
+    """Highest first, equals in the order in which they were drawn, those without a mean last."""
+    n = data.draw(st.integers(2, 6))
+    texts = "abcdef"[:n]
+    value = st.sampled_from([0.0, 0.5, 1.0, None])
+    table = {pair: data.draw(value) for pair in itertools.permutations(texts, 2)}
+
+    def utility(a: str, b: str) -> Any:
+        return FAILED if table[a, b] is None else table[a, b]
+
+    result = solve(Mbr(n=n), Rated(texts, utility).mbr)
+
+    def mean(a: str) -> float | None:
+        valid = [rated for b in texts if b != a and (rated := table[a, b]) is not None]
+        return math.fsum(valid) / len(valid) if valid else None
+
+    means = {a: mean(a) for a in texts}
+    expected = sorted(texts, key=lambda a: (means[a] is None, -(means[a] or 0.0)))
+    assert [c.text for c in result.candidates] == expected
+    assert scores(result) == pytest.approx(means)
+    assert result.best is not None and result.best.text == expected[0]

@@ -1,13 +1,15 @@
 """MCTS-alpha: rollouts by PUCT without a prior, and commitments by visits."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from motet.errors import ConfigError
+from motet.search.mcts import MCTS
 from motet.search.mcts_alpha import MCTSAlpha
-from motet.search.partials import Step
-from motet.search.spending import Limits
+from motet.search.partials import Candidate, Partial, Step
+from motet.search.spending import NOTHING, Limits
 from motet.search.tools import FAILED, Problem
 from tests.search.script import solve
 from tests.search.test_mcts import states
@@ -132,6 +134,38 @@ def test_where_nothing_can_be_proposed_it_ends(num_simulations):
     result = solve(MCTSAlpha(num_simulations=num_simulations), problem)
 
     assert (result.why, result.best) == ("done", None)
+
+
+@pytest.mark.parametrize("num_simulations", [0, 3])
+def test_a_terminal_root_ends_at_once(num_simulations):
+    """Nothing is proposed, scored or rolled out; the statement itself is the answer."""
+    problem = replace(words(noise), is_terminal=lambda partial: not partial.depth)
+
+    result = solve(MCTSAlpha(num_simulations=num_simulations), problem)
+
+    assert (result.why, result.num_steps, result.spend) == ("done", 1, NOTHING)
+    assert result.best == Candidate(Partial(), 0.0, 0)
+
+
+@pytest.mark.parametrize("algorithm", [MCTSAlpha(), MCTS()])
+def test_an_end_that_the_problem_cannot_tell_is_an_error(algorithm):
+    """Also at the root, where it is asked first; nothing was paid for."""
+    problem = replace(words(noise), is_terminal=lambda partial: 1 // 0)
+
+    result = solve(algorithm, problem)
+
+    assert str(result.error).startswith("is_terminal failed: ZeroDivisionError")
+    assert result.spend == NOTHING
+
+
+def test_a_step_that_the_problem_ends_is_committed_to_as_finished():
+    """Though its proposer goes on: the search ends there."""
+    problem = replace(words(noise, depth=9), is_terminal=lambda partial: partial.depth == 2)
+
+    result = solve(MCTSAlpha(n=3), problem)
+
+    assert result.why == "done"
+    assert (result.best.partial.depth, result.best.partial.is_finished) == (2, True)
 
 
 def test_a_limit_keeps_what_was_committed():

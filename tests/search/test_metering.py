@@ -64,3 +64,64 @@ def test_a_short_batch_is_a_broken_contract():
     """One result a member."""
     with pytest.raises(SearchError, match="1 results for a batch of 2"):
         asyncio.run(Meter(NO_LIMITS, NOTHING).call("f", lambda batch: [1], [1, 2]))
+
+
+@pytest.mark.parametrize("name", ["max_proposals", "max_tokens", "max_scores"])
+def test_a_limit_holds_for_calls_side_by_side(name):
+    """What calls under way may take is held back from the next; what they leave is free again."""
+    limits = {"max_proposals": 5, "max_tokens": 50, "max_scores": 5}
+    meter = Meter(Limits(**{name: limits[name]}), NOTHING, step_tokens=10)
+    asked = []
+
+    async def answer(batch):
+        asked.append(len(batch))
+        await asyncio.sleep(0)
+        return batch
+
+    async def one(num, tokens):
+        may = meter.may_score if name == "max_scores" else meter.may_propose
+        granted = may(num)
+        found = await meter.call("f", answer, [1] * granted)
+        if name == "max_scores":
+            meter.count(scores=len(found))
+        else:
+            meter.count(proposals=len(found), tokens=tokens * len(found))
+        return granted
+
+    async def all_of(*sizes):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(size, 4)) for size in sizes]
+        return [task.result() for task in tasks]
+
+    assert asyncio.run(all_of(2, 2, 2)) == [2, 2, 1]
+    left = asyncio.run(all_of(4, 4))
+    assert left == ([3, 0] if name == "max_tokens" else [0, 0])
+    assert sum(asked) == sum([5, *left])
+
+
+def test_a_call_that_fails_holds_nothing_any_more():
+    """Its part is free for the next, as it was not counted."""
+    meter = Meter(Limits(max_proposals=3), NOTHING)
+
+    def foreign(batch):
+        raise KeyError("x")
+
+    assert meter.may_propose(3) == 3
+    with pytest.raises(SearchError):
+        asyncio.run(meter.call("f", foreign, [1, 1, 1]))
+    assert meter.may_propose(3) == 3
+
+
+def test_a_call_without_a_grant_of_its_own_holds_nothing():
+    """A grant is for the call that comes next, once."""
+    meter = Meter(Limits(max_proposals=3), NOTHING)
+    seen = []
+
+    async def calls():
+        meter.may_propose(3)
+        await meter.call("f", lambda batch: batch, [1])
+        await meter.call("f", lambda batch: seen.append(meter.may_propose(3)) or batch, [1])
+
+    asyncio.run(calls())
+
+    assert seen == [3]

@@ -262,3 +262,27 @@ def test_a_wrong_setting_is_named(setting, value):
     """With its value."""
     with pytest.raises(ConfigError, match=f"{setting} is {value!r}"):
         Minimax(**{setting: value})
+
+
+def test_the_tree_has_moves_and_replies_with_what_they_are_worth():
+    """A move is worth its worst reply, a reply what the position behind it is worth."""
+    result = solve(
+        Minimax(depth=2),
+        matrix_game(
+            [[0, 1], [2, 3]],
+            simulate=lambda triples: [Outcome(f"{state}{a}{b}") for state, a, b in triples],
+            value=lambda states: [float(int(state, 2)) for state in states],
+        ),
+    )
+
+    # Behind "10" the best move is 1 (10 1 x), of which the worst reply is 0: 1010, so 10.
+    scores = {
+        "".join(step.text for step in result.tree.partial(node.id).steps): node.score
+        for node in result.tree
+    }
+    assert len(scores) == 1 + 2 + 4 + 8 + 16
+    assert (scores["1011"], scores["101"], scores["10"], scores["1"]) == (11, 10, 10, 10)
+    assert (scores["0"], result.best.node) == (2, result.candidates[0].node)
+    assert result.notes["values"] == {"0": 2, "1": 10}
+    assert [(each.text, each.score) for each in result.candidates] == [("1", 10), ("0", 2)]
+    assert all(result.tree.partial(each.node) == each.partial for each in result.candidates)

@@ -149,6 +149,25 @@ def test_a_hard_condition_on_prefixes_gives_the_posterior(target, ess_threshold)
     assert_near(found, toy.POSTERIOR, 20_000 * toy.Z)
 
 
+def test_the_bias_of_one_drawn_particle_falls_as_their_number_grows() -> None:
+    """Four times the particles leave at most half the distance from the posterior, which one
+    particle, plain sampling, has by what the condition forbids."""
+
+    def distance(n: int, num_runs: int) -> float:
+        algorithm = Particles(n=n, weight="bernoulli", target="final")
+        found: Counter[str] = Counter()
+        for seed in range(num_runs):
+            found.update(posterior(algorithm, problem(), seed) or {"none": 1.0})
+        texts = set(found) | set(toy.POSTERIOR)
+        return sum(abs(found[t] / num_runs - toy.POSTERIOR.get(t, 0.0)) for t in texts) / 2
+
+    one, four, sixteen = distance(1, 2000), distance(4, 800), distance(16, 400)
+
+    assert one == pytest.approx(1 - toy.Z, abs=0.05)
+    assert four < one / 2
+    assert sixteen < 0.05
+
+
 @pytest.mark.parametrize("scheme", ["multinomial", "stratified", "systematic", "residual"])
 @pytest.mark.parametrize("ess_threshold", [None, 0.7])
 def test_the_estimate_of_z_is_unbiased_for_few_particles(scheme, ess_threshold) -> None:
@@ -214,6 +233,40 @@ def test_target_steps_draws_by_the_product_of_the_steps_weights() -> None:
         )
         wanted = {text: each / sum(joint.values()) for text, each in joint.items()}
         assert found == pytest.approx(wanted, abs=0.025)
+
+
+@pytest.mark.parametrize("ess_threshold", [0.01, 0.95])
+def test_one_that_ends_early_weighs_its_own_steps_once(ess_threshold) -> None:
+    """Solutions of different lengths are drawn by the product over their own steps, whether nothing
+    is drawn anew on the way or nearly always."""
+
+    def propose(asks):
+        return [
+            [
+                Step(letter, is_last=letter == "e" or ask.partial.depth == 2)
+                for letter in random.Random(ask.seed).choices(
+                    "xy" if ask.partial.depth else "xe", k=ask.n
+                )
+            ]
+            for ask in asks
+        ]
+
+    scores = {"e": 0.3, "x": 0.9, "xx": 0.8, "xy": 0.4}
+    scores |= {each + letter: 0.6 for each in ("xx", "xy") for letter in "xy"}
+    joint = {"e": 0.5 * 0.3}
+    joint |= {
+        text: 0.125 * scores["x"] * scores[text[:2]] * scores[text]
+        for text in ("xxx", "xxy", "xyx", "xyy")
+    }
+    algorithm = Particles(
+        n=20_000, weight="bernoulli", ess_threshold=ess_threshold, scheme="systematic"
+    )
+    of = problem(lambda partial: scores[partial.text], propose)
+
+    found = posterior(algorithm, of)
+
+    wanted = {text: each / sum(joint.values()) for text, each in joint.items()}
+    assert found == pytest.approx(wanted, abs=0.02)
 
 
 def test_weights_add_up_while_nothing_is_drawn_anew_and_begin_anew_behind_a_draw() -> None:
@@ -366,6 +419,15 @@ def test_the_choice_is_by_score_or_by_the_weight_of_answers(choose, scores, want
     result = run(Particles(n=4, choose=choose), of)
 
     assert result.best.text == wanted
+
+
+@pytest.mark.parametrize("choose", ["majority", "weighted"])
+def test_where_nothing_states_an_answer_the_best_scored_is_chosen(choose) -> None:
+    of = problem(lambda partial: {"r": 0.2, "s": 0.7}.get(partial.text[0], 0.5), answers)
+
+    result = run(Particles(n=4, choose=choose, extract=lambda text: None), of)
+
+    assert result.best.text == "s #### 2"
 
 
 def test_weighted_votes_count_weight_times_score() -> None:

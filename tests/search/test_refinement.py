@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -280,6 +281,64 @@ def test_limits_are_kept(order: Any, limits: Any) -> None:
     assert result.best.text == "ya"
     for name, most in limits.items():
         assert 0 < getattr(result.spend, name.removeprefix("max_")) <= most
+
+
+def test_a_limit_of_proposals_that_cuts_a_level_leaves_its_first_rewritings() -> None:
+    """Of the second level's six the two that are left go to the best parent, are judged once, and
+    may be the answer; nothing is asked for behind them."""
+    world = World({"yb": 0.4, "yba": 0.2, "ybb": 0.6})
+    result = solve(world, Refinement(), limits=Limits(max_proposals=5))
+
+    assert [[(draft.text, draft.n) for draft in batch] for batch in world.drafts] == [
+        [("y", 3)],
+        [("yb", 2)],
+    ]
+    assert world.judged == [["ya", "yb", "yc"], ["yba", "ybb"]]
+    assert (result.why, result.num_steps) == ("limit", 2)
+    assert result.best is not None
+    assert (result.best.text, result.notes["is_passed"]) == ("ybb", True)
+
+
+def test_a_limit_of_scores_that_cuts_a_level_judges_whole_nodes_only() -> None:
+    """22 scores are four judgements of five votes; the two that are left are not asked for."""
+    world = World({"yb": 0.4})
+    result = solve(world, Refinement(), limits=Limits(max_scores=22))
+
+    assert world.judged == [["ya", "yb", "yc"], ["yba"]]
+    assert (result.why, result.spend.scores) == ("limit", 20)
+
+
+def test_limits_are_kept_by_calls_side_by_side() -> None:
+    """Two batches that are asked for at once share what the limits hold."""
+    world, asked = World({}), {"refine": 0, "judge": 0}
+    plain_refine, plain_judge = world.refine, world.judge
+
+    async def refine(drafts: Sequence[Draft]) -> Any:
+        asked["refine"] += sum(draft.n for draft in drafts)
+        await asyncio.sleep(0)
+        return plain_refine(drafts)
+
+    async def judge(texts: Sequence[str], num: int) -> Any:
+        asked["judge"] += num * len(texts)
+        await asyncio.sleep(0)
+        return plain_judge(texts, num)
+
+    async def both() -> Any:
+        problem = replace(world.problem, refine=refine, judge=judge)
+        tools = problem.tools(Limits(max_proposals=5, max_scores=14), Spend())
+        drafts = [[Draft("y", "why", 3)], [Draft("z", "why", 3)]]
+        written = await asyncio.gather(*map(tools.refine, drafts))
+        judged = await asyncio.gather(*(tools.judge(["y", "z"], 5) for _ in range(2)))
+        return written, judged, tools.spend
+
+    written, judged, spend = asyncio.run(both())
+
+    assert [len(steps) for [steps] in written] == [3, 2]
+    assert [[each is not None for each in texts] for texts in judged] == [
+        [True, True],
+        [False, False],
+    ]
+    assert asked == {"refine": 5, "judge": 10} == {"refine": spend.proposals, "judge": spend.scores}
 
 
 @pytest.mark.parametrize("broken", ["refine", "judge"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motet.errors import ConfigError
-from motet.search import Beam, BestOfN
+from motet.search import Beam, BestOfN, RStar
 from motet.search.registry import ALGORITHMS, find_algorithm
 
 
@@ -46,3 +46,15 @@ def test_settings_are_literals() -> None:
 def test_wrong_texts_are_told(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
         find_algorithm(text)
+
+
+def test_other_algorithms_may_be_known() -> None:
+    """A program has names of its own, and hints at those."""
+    known = {"rstar": "motet.search.rstar:RStar"}
+
+    assert find_algorithm("rstar(num_votes=3)", known) == RStar(num_votes=3)
+    assert find_algorithm("RStar", known) == RStar()
+    with pytest.raises(ConfigError, match="did you mean 'rstar'"):
+        find_algorithm("r-star", known)
+    with pytest.raises(ConfigError, match="there are rstar"):
+        find_algorithm("beam", known)

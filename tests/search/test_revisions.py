@@ -6,8 +6,10 @@ import pytest
 
 from motet.errors import ConfigError
 from motet.search.best_of_n import BestOfN
+from motet.search.partials import Step
 from motet.search.revisions import Revisions
 from motet.search.spending import Limits
+from motet.search.tools import Problem
 from tests.search.script import Script, solve, walk
 
 
@@ -99,6 +101,32 @@ def test_a_failed_attempt_costs_its_round_alone() -> None:
     parents = {texts[node.id]: node.parent for node in result.tree if node.step}
     assert texts[parents["A2"] or 0] == "A1"
     assert texts[parents["B3"] or 0] == "B2"
+
+
+@pytest.mark.parametrize("choose", ["weighted", "majority"])
+def test_where_nothing_states_an_answer_the_best_scored_is_chosen(choose: Any) -> None:
+    """Votes of none are no reason to answer nothing."""
+    script = Script(["A1", "B1"], {"A1": 0.2, "B1": 0.7})
+    algorithm = Revisions(num_chains=1, length=2, choose=choose, extract=lambda text: None)
+
+    result = solve(algorithm, script.problem)
+
+    assert result.best is not None and result.best.text == "B1"
+
+
+@pytest.mark.parametrize(("ends", "expected"), [([], "B1"), (["A1"], "A1")])
+def test_unfinished_attempts_compete_only_where_none_is_finished(
+    ends: list[str], expected: str
+) -> None:
+    """A chain of cut texts is better than nothing, and nothing beside one that ends."""
+    steps = [Step(text, is_last=text in ends) for text in ("A1", "B1")]
+    problem = Problem(
+        propose=lambda asks: [steps], score=lambda batch: [SCORES[c.text] for c in batch]
+    )
+
+    result = solve(Revisions(num_chains=2, length=1, choose="best", extract=first), problem)
+
+    assert result.best is not None and result.best.text == expected
 
 
 def test_without_a_first_answer_it_ends() -> None:

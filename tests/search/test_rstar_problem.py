@@ -10,7 +10,7 @@ from motet.errors import SearchError
 from motet.search.partials import Partial, Step
 from motet.search.rstar_problem import ACTIONS, LEGAL, Move, RStarProblem
 from motet.search.spending import NO_LIMITS, NOTHING, Limits, Spend
-from motet.search.tools import FAILED
+from motet.search.tools import FAILED, UNPAID
 
 
 def tools_of(limits=NO_LIMITS, **changes):
@@ -89,3 +89,17 @@ def test_equality_of_answers_is_symmetric(one, other, has_own):
 
     assert tools.is_same(one, other) == tools.is_same(other, one)
     assert tools.is_same(one, one) == (one is not None)
+
+
+def test_steps_that_were_lost_may_stand_among_a_moves():
+    """What failed was paid for, what was not paid for ends the search."""
+    tools = tools_of(propose=lambda moves: [[Step("x"), FAILED, UNPAID, UNPAID]])
+
+    assert asyncio.run(tools.propose([Move(Partial(), "A2", 4)])) == [[Step("x")]]
+    assert (tools.spend, tools.is_spent) == (Spend(proposals=2), True)
+    with pytest.raises(SearchError, match="2 steps where 1 were"):
+        asyncio.run(
+            tools_of(propose=lambda moves: [[Step("x"), Step("y"), UNPAID]]).propose(
+                [Move(Partial(), "A2", 2)]
+            )
+        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import random
 from dataclasses import dataclass, field, replace
 
@@ -63,6 +64,10 @@ def stream(candidate) -> int:
     return candidate.partial.steps[0].data
 
 
+def stream_of(ask) -> int:
+    return ask.partial.steps[0].data
+
+
 def test_an_alpha_of_0_is_best_of_n() -> None:
     for noise in (0.0, 5.0):
         world = World(noise=noise)
@@ -111,6 +116,25 @@ def test_what_is_kept_is_rounded_up_but_not_by_an_error_of_the_float(alpha, want
     assert result.notes["num_live"] == [10, wanted]
 
 
+def test_an_odd_number_is_halved_upwards() -> None:
+    """Of 5 and 3 that compete 3 and 2 are kept; rounding to the nearest even number keeps 2."""
+    world = World(least=100)
+    result = run(SpeculativeRejection(n=5, round_tokens=20), world.problem)
+
+    assert result.notes["num_live"] == [5, 3, 2, 1, 1]
+
+
+def test_among_equal_scores_the_first_are_kept() -> None:
+    """The cut goes through equals; who was begun first stays."""
+    world = World(least=100)
+    of = replace(world.problem, score=lambda partials: [0.5] * len(partials))
+    result = run(SpeculativeRejection(n=6, round_tokens=25), of)
+
+    lasting = [{stream_of(ask) for ask in batch} for batch in world.asks[1:]]
+    assert lasting == [{0, 1, 2}, {0, 1}, {0}]
+    assert stream(result.best) == 0
+
+
 settings = st.fixed_dictionaries(
     {
         "n": st.integers(1, 20),
@@ -136,6 +160,9 @@ def test_live_answers_never_hold_more_than_the_budget(settings, noise) -> None:
             for ask in batch
         ]
         assert sum(held) <= settings["max_kv_tokens"]
+        chunks = [min(ask.max_tokens, 100 - ask.partial.num_tokens) for ask in batch]
+        least = [min(settings["min_chunk"], 100 - ask.partial.num_tokens) for ask in batch]
+        assert all(map(operator.ge, chunks, least))
     assert result.notes["peak_kv_tokens"] <= settings["max_kv_tokens"]
     assert result.best.partial.is_finished
     whole = sum(world.length(i) for i in range(algorithm.num_first))

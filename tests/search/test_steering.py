@@ -10,11 +10,12 @@ from motet.errors import ConfigError, SearchError
 from motet.search import FAILED, Limits, Problem, search
 from motet.search.checkpoints import Saved, read_state, write_state
 from motet.search.particles import Particles
-from motet.search.potentials import Condition, Twist
+from motet.search.potentials import Condition, SomeTokens, Twist
 from motet.search.spending import NOTHING
 from motet.search.steering import Steering, SteeringState
 from motet.search.token_problem import TokenProblem, TokenTools
 from motet.search.token_steps import TokenSteps
+from motet.search.tools import UNPAID
 from motet.testing import toy_lm as toy
 
 
@@ -377,6 +378,61 @@ def test_a_step_of_steered_tokens_does_not_depend_on_what_else_is_asked_for() ->
 
     assert alone[0] == together[1]
     assert all(step.is_last and step.num_tokens == len(step.text) + 1 for step in alone[0])
+
+
+@pytest.mark.parametrize("settings", [{}, {"proposal": "model"}, {"copies": 2}])
+def test_a_model_that_names_its_tokens_is_steered_as_one_that_gives_all(settings) -> None:
+    def named(texts):
+        rows = toy.next_logprobs(texts)
+        return [SomeTokens((0, 1, 2), row) for row in rows]
+
+    for seed in range(20):
+        algorithm = Steering(n=4, **settings)
+        one = run(algorithm, problem(NO_AA), seed=seed)
+        other = run(algorithm, problem(NO_AA, next_logprobs=named), seed=seed)
+        assert one == other
+
+
+def test_tokens_that_are_not_named_are_never_drawn_and_an_end_that_is_not_weighs_nothing() -> None:
+    def only_a(texts):
+        return [SomeTokens((0,), (-1.0,)) for _ in texts]
+
+    result = run(Steering(n=3, max_tokens=2), problem(next_logprobs=only_a))
+
+    assert {each.text for each in result.candidates} == {"aa"}
+    assert result.notes["log_z"] is None
+
+
+def test_a_potential_that_fails_at_a_text_fails_the_search_with_the_reason() -> None:
+    class Failing(Twist):
+        async def prefix(self, texts):
+            return [FAILED if text else 0.0 for text in texts]
+
+    result = run(Steering(n=2), problem(critic=Failing(lambda texts: [])))
+
+    assert result.why == "failed"
+    assert "a potential failed at" in str(result.error)
+
+
+def test_steps_of_a_model_that_ran_into_a_limit_are_not_paid() -> None:
+    from motet.search import Ask, Partial
+
+    calls = []
+
+    def next_logprobs(texts):
+        calls.append(texts)
+        return [UNPAID if len(calls) > 1 else row for row in toy.next_logprobs(texts)]
+
+    proposer = TokenSteps(
+        problem=problem(next_logprobs=next_logprobs), ends_step=lambda tokens: False
+    )
+
+    given = asyncio.run(proposer([Ask(Partial(), 2, seed=1), Ask(Partial(), 1, seed=4)]))
+
+    assert given == [[UNPAID, UNPAID], [UNPAID]]
+    result = run(Particles(n=2), Problem(propose=proposer, score=lambda partials: [1.0] * 2))
+    assert result.why == "limit"
+    assert result.error is None
 
 
 def test_steered_steps_refuse_a_temperature_and_steps_that_hold_no_tokens() -> None:

@@ -12,7 +12,7 @@ from motet.search import Problem, search
 from motet.search.tempering import ParallelTempering, swap_probability
 from motet.search.tools import Tools
 from motet.testing import toy_lm as toy
-from tests.search.test_particle_gibbs import after_a_sweep, assert_from, tempered
+from tests.search.test_particle_gibbs import after_a_sweep, assert_from, bound, tempered
 
 
 def problem(score, proposer=None) -> Problem:
@@ -76,6 +76,41 @@ def test_a_sweep_leaves_each_chain_its_own_distribution(temperatures) -> None:
 
     for counts, wanted in zip(found, targets, strict=True):
         assert_from(counts, wanted)
+
+
+def swapped_share(target, scores, num_runs=3000) -> float:
+    """How often chains at 2 and 1, whose references are "a" and "b", swap them in a sweep."""
+    algorithm = ParallelTempering(n=1, temperatures=(2.0, 1.0), weight="log", target=target)
+
+    def score(partial) -> float:
+        return scores[partial.text + "$" * partial.is_finished]
+
+    async def sweep(seed: int) -> bool:
+        state, tools = bound(seed, ["a", "b"], score, 1), Tools(problem(score))
+        while state.sweep == 1:
+            state = await algorithm.step(state, tools)
+        return state.tree.partial(state.clouds[0].reference[-1]).text == "b"
+
+    async def sweeps() -> int:
+        return sum([await sweep(seed) for seed in range(num_runs)])
+
+    return asyncio.run(sweeps()) / num_runs
+
+
+@pytest.mark.parametrize(
+    ("target", "scores"),
+    [
+        ("final", {"a": 7.0, "a$": -0.4, "b": -7.0, "b$": 1.2}),
+        ("steps", {"a": 0.8, "a$": -1.2, "b": 2.0, "b$": -0.8}),
+    ],
+)
+def test_a_swap_weighs_references_as_the_target_does(target, scores) -> None:
+    """-0.4 at temperature 2 against 1.2 at 1 swap with the golden 0.449329, and always with the
+    two exchanged: `final` takes the last score alone, `steps` the sum over all."""
+    exchanged = {key.translate(str.maketrans("ab", "ba")): each for key, each in scores.items()}
+
+    assert swapped_share(target, scores) == pytest.approx(0.449329, abs=0.03)
+    assert swapped_share(target, exchanged, 200) == 1
 
 
 def test_all_chains_share_each_batch() -> None:

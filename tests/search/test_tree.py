@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from motet.search.mcts_tree import _LateTree
 from motet.search.partials import Partial, Step
 from motet.search.tree import Node, Tree
 
@@ -105,3 +106,11 @@ def test_what_is_no_tree_is_refused(nodes):
         Tree.of(nodes)
     with pytest.raises(ValidationError):
         TypeAdapter(Tree).validate_python(TypeAdapter(list[Node]).dump_python(nodes, mode="json"))
+
+
+@given(trees(), trees())
+def test_trees_are_the_same_input_where_they_are_equal(one, other):
+    """Their identity is what they hold, not their size; a tree that is made late has it too."""
+    assert (one.identity == other.identity) == (one == other)
+    nodes = list(one)
+    assert _LateTree(len(nodes), lambda: nodes).identity == one.identity

@@ -19,7 +19,7 @@ from motet.search.driver import SearchResult, search
 from motet.search.partials import Partial, Step
 from motet.search.spending import NOTHING, Limits, Spend
 from motet.search.thoughts import VALUE_OF_WORD, ThoughtProblem, read_value, read_vote
-from motet.search.tools import FAILED, Ask
+from motet.search.tools import FAILED, UNPAID, Ask
 from motet.search.tree_of_thoughts import DepthFirstThoughts, TreeOfThoughts
 
 
@@ -524,3 +524,29 @@ def test_published_writings_are_replayed() -> None:
         num_levels += len(levels)
 
     assert num_levels == 2 * len(writings) == 68
+
+
+def test_samples_that_were_lost_may_stand_among_a_places() -> None:
+    """Those that failed count, those that were not paid for do not, and end the search."""
+
+    def propose(asks: Sequence[Ask]) -> Any:
+        return [[Step("a", num_tokens=3), FAILED, UNPAID, UNPAID] for _ in asks]
+
+    problem = ThoughtProblem(propose=propose, evaluators=(worth({}),))
+
+    result = solve(TreeOfThoughts(levels=3, generate="sample", n=4), problem)
+
+    assert result.best is not None
+    assert (result.why, result.best.text) == ("limit", "a")
+    assert result.spend == Spend(proposals=2, tokens=3, scores=3)
+
+
+def test_more_samples_than_were_paid_for_break_the_contract() -> None:
+    """Of two that were asked for one was not paid for, and two came."""
+    problem = ThoughtProblem(
+        propose=lambda asks: [[Step("a"), Step("b"), UNPAID]], evaluators=(worth({}),)
+    )
+
+    result = solve(TreeOfThoughts(generate="sample", n=2), problem)
+
+    assert "2 steps where 1 were asked for" in str(result.error)

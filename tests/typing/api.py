@@ -8,7 +8,7 @@ import motet
 from motet import Completion, Graph, Model, Outcome, Ref, Result, program, prompt, step
 from motet.operations import Program, Step
 from motet.prompts import Prompt
-from motet.types import Rewards, Scores
+from motet.types import Embedding, Rewards, Scores
 
 
 class City(BaseModel):
@@ -64,6 +64,7 @@ assert_type(ask.on(Model("local:x"), temperature=0.5), Prompt[str])
 assert_type(ask.on("local:x").samples(3), Prompt[list[str]])
 assert_type(ask.scores(["a"])("q"), Ref[Scores])
 assert_type(ask.rewards()("q"), Ref[Rewards])
+assert_type(ask.embeddings()("q"), Ref[Embedding])
 assert_type(ask("q"), Ref[str])
 assert_type(ask.samples(3)("q"), Ref[list[str]])
 assert_type(city("Ulm"), Ref[City])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import secrets
 import time
@@ -20,19 +21,21 @@ from motet.errors import (
 )
 from motet.model import Model
 from motet.operations import program, step
-from motet.programs.frontier.tasks import Question, find_task
+from motet.programs.frontier.tasks import IsRight, Question, find_task
 from motet.programs.scorers import Scorer
 from motet.programs.solution_calls import continue_solution
 from motet.programs.solve import solve
 from motet.refs import RUN, Scope
 from motet.runtime.running import current
 from motet.scopes import scope
-from motet.search.registry import find_algorithm
+from motet.search.registry import ALGORITHMS, canonical_text, find_algorithm
 from motet.search.settings import number, whole
 
 GREEDY: Final = "greedy"
 VOTES: Final = "self-consistency"
-_VOTES = re.compile(r"self[-_]consistency(?:\(\s*n\s*=\s*(\d+)\s*\)|\(\s*\))?")
+_VOTES = re.compile(
+    r"self[-_]consistency\s*(?:\(\s*n\s*=\s*(\d{1,9})\s*\)|\(\s*\))?", re.IGNORECASE
+)
 _MOST_VOTES = 64
 _PROCESS: Final = secrets.token_hex(8)
 
@@ -82,21 +85,45 @@ class Drawn:
     votes: dict[str, int] = field(default_factory=dict)
 
 
+def is_baseline(method: str) -> bool:
+    """Whether a method is greedy or self-consistency, and no search."""
+    return method == GREEDY or most_votes(method) is not None
+
+
 def needs_of(method: str) -> frozenset[str]:
     """Return what a method cannot do without: `score`, `verify`."""
-    if method == GREEDY or most_votes(method) is not None:
+    if is_baseline(method):
         return frozenset()
     return frozenset(getattr(find_algorithm(method), "needs", ()))
 
 
-def check_method(text: str) -> None:
-    """Refuse what is no method.
+def method_name(text: str) -> str:
+    """Return the one name of the method that `text` means: `best_of_n( n=4 )` is `best-of-n(n=4)`.
 
     Raises:
         ConfigError: There is no such algorithm, or a setting is wrong.
     """
-    if text != GREEDY and most_votes(text) is None:
-        find_algorithm(text)
+    name = text.partition("(")[0].strip().lower().replace("_", "-")
+    if name == GREEDY:
+        if text.strip().lower() not in (GREEDY, f"{GREEDY}()"):
+            raise ConfigError(f"algorithm is {text!r}; greedy has no settings")
+        return GREEDY
+    if name == VOTES:
+        most = most_votes(text)
+        return VOTES if most == _MOST_VOTES else f"{VOTES}(n={most})"
+    close = difflib.get_close_matches(name, [GREEDY, VOTES, *ALGORITHMS], n=1)
+    if close and close[0] in (GREEDY, VOTES) and name not in ALGORITHMS:
+        raise ConfigError(f"algorithm is {text!r}; did you mean {close[0]!r}?")
+    return canonical_text(text)
+
+
+def is_same_method(one: str, other: str) -> bool:
+    """Whether two names of methods mean the same, as where one writes a default out."""
+    if one == other:
+        return True
+    if is_baseline(one) or is_baseline(other):
+        return False
+    return find_algorithm(one) == find_algorithm(other)
 
 
 def most_votes(method: str) -> int | None:
@@ -105,9 +132,9 @@ def most_votes(method: str) -> int | None:
     Raises:
         ConfigError: It is none at all.
     """
-    found = _VOTES.fullmatch(method)
+    found = _VOTES.fullmatch(method.strip())
     if found is None:
-        if _VOTES.match(method):
+        if _VOTES.match(method.strip()):
             raise ConfigError(f"algorithm is {method!r}; write self-consistency(n=16)")
         return None
     most = _MOST_VOTES if found[1] is None else int(found[1])
@@ -206,6 +233,7 @@ def _asked(
         algorithm=method,
         model=model,
         scorer=scorer,
+        verify=IsRight(task, question.gold) if "verify" in needs_of(method) else None,
         step_tokens=drawing.step_tokens,
         answer_tokens=drawing.answer_tokens,
         temperature=drawing.temperature,

@@ -16,6 +16,7 @@ _WIDTH, _HEIGHT = 360, 300
 """Of a panel's area between its axes."""
 _LEFT, _TOP, _GAP, _BELOW = 62, 52, 62, 52
 _LEGEND_ROW = 22
+_SHIFT = 7
 _CHARACTER = 7.2
 """Width of a letter of the legend, rounded up."""
 _COLOURS: Final = (
@@ -43,17 +44,27 @@ class _Axis:
         return (value - self.low) / (self.high - self.low)
 
 
-def frontier_svg(points: Sequence[Point], *, title: str) -> str:
-    """Return the picture: a panel each for tokens, scorer passes and wall time.
+Measure = tuple[str, Callable[[Point], float | None]]
+"""The label of a panel's x axis, and what stands on it."""
+TOKENS: Final[Measure] = ("tokens of an attempt", lambda point: point.tokens)
+SCORES: Final[Measure] = ("scorer passes of an attempt", lambda point: point.scores)
+SECONDS: Final[Measure] = ("seconds of an attempt", lambda point: point.wall_s)
+SOLUTIONS: Final[Measure] = ("solutions to choose from", lambda point: float(point.budget))
 
-    Every method is a line through its budgets; bars are 95 percent intervals.
+
+def frontier_svg(
+    points: Sequence[Point],
+    *,
+    title: str,
+    base: str = GREEDY,
+    panels: Sequence[Measure] = (TOKENS, SCORES, SECONDS),
+) -> str:
+    """Return the picture: a panel for each measure, by default tokens, scorer passes and seconds.
+
+    Every method is a line through its budgets; bars are 95 percent intervals. A dashed line is as
+    high as `base`.
     """
     methods = list(dict.fromkeys(point.method for point in points))
-    panels: list[tuple[str, Callable[[Point], float | None]]] = [
-        ("tokens of an attempt", lambda point: point.tokens),
-        ("scorer passes of an attempt", lambda point: point.scores),
-        ("seconds of an attempt", lambda point: point.wall_s),
-    ]
     width = _LEFT + len(panels) * (_WIDTH + _GAP) - _GAP + 24
     rows = _legend_rows(methods, width - _LEFT)
     height = _TOP + _HEIGHT + _BELOW + len(rows) * _LEGEND_ROW + 12
@@ -66,7 +77,7 @@ def frontier_svg(points: Sequence[Point], *, title: str) -> str:
     ]
     for number, (label, measure) in enumerate(panels):
         left = _LEFT + number * (_WIDTH + _GAP)
-        parts += _panel(points, methods, left, label, measure, up, has_label=number == 0)
+        parts += _panel(points, methods, left, (label, measure), up, base, has_label=number == 0)
     y = _TOP + _HEIGHT + _BELOW + _LEGEND_ROW / 2
     for row in rows:
         for x, method in row:
@@ -82,12 +93,13 @@ def _panel(
     points: Sequence[Point],
     methods: Sequence[str],
     left: float,
-    label: str,
-    measure: Callable[[Point], float | None],
+    panel: Measure,
     up: _Axis,
+    base: str,
     *,
     has_label: bool,
 ) -> list[str]:
+    label, measure = panel
     bottom = _TOP + _HEIGHT
     known = [value for point in points if (value := measure(point)) is not None]
     across = _axis(known)
@@ -115,16 +127,17 @@ def _panel(
             f"<text x='18' y='{y}' text-anchor='middle' transform='rotate(-90 18 {y})'>"
             "accuracy, percent</text>"
         )
+    shifts = _shifts(points, [measure(point) for point in points], across)
     for number, method in enumerate(methods):
         colour, mark = _style(number)
-        if method == GREEDY:
+        if method == base:
             y = bottom - up.place(_last(points, method).accuracy.mean) * _HEIGHT
             parts.append(_line(left, y, left + _WIDTH, y, colour, 1, "stroke-dasharray='4 4'"))
         places = []
-        for point in points:
+        for point, shift in zip(points, shifts, strict=True):
             value = measure(point)
             if point.method == method and value is not None:
-                x = left + across.place(value) * _WIDTH
+                x = left + across.place(value) * _WIDTH + shift
                 heights = (point.accuracy.mean, point.accuracy.low, point.accuracy.high)
                 places.append((x, *(bottom - up.place(each) * _HEIGHT for each in heights)))
         places.sort()
@@ -135,6 +148,20 @@ def _panel(
             parts += [_line(*bar, colour, 1.2, "stroke-opacity='0.55'") for bar in bars]
             parts.append(_mark(mark, x, y, colour))
     return parts
+
+
+def _shifts(points: Sequence[Point], values: Sequence[float | None], across: _Axis) -> list[float]:
+    """Return by how much each point is shifted, so that methods at one place stand side by side."""
+    places = [None if value is None else round(across.place(value) * _WIDTH) for value in values]
+    methods: dict[int | None, list[str]] = {}
+    for point, place in zip(points, places, strict=True):
+        if point.method not in methods.setdefault(place, []):
+            methods[place].append(point.method)
+    shifts = []
+    for point, place in zip(points, places, strict=True):
+        beside = methods[place]
+        shifts.append(_SHIFT * (beside.index(point.method) - (len(beside) - 1) / 2))
+    return shifts
 
 
 def _last(points: Sequence[Point], method: str) -> Point:
@@ -180,7 +207,10 @@ def _legend_rows(methods: Sequence[str], width: float) -> list[list[tuple[float,
 
 
 def _style(number: int) -> tuple[str, str]:
-    return _COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)]
+    """Colour and mark of a method: the first alone is black, and 35 others differ."""
+    others = _COLOURS[1:]
+    colour = others[(number - 1) % len(others)] if number else _COLOURS[0]
+    return colour, _MARKS[number % len(_MARKS)]
 
 
 def _shown(value: float) -> str:

@@ -33,7 +33,7 @@ class Point:
     budget: int
     accuracy: Interval
     gain: Interval | None
-    """Accuracy less that of greedy on the same questions; None for greedy itself."""
+    """Accuracy less that of the base, greedy, on the same questions; None for the base itself."""
     tokens: float
     """Mean of an attempt."""
     scores: float
@@ -46,13 +46,18 @@ class Point:
     """Attempts that state no answer."""
 
 
-def points_of(figures: Sequence[Figure]) -> list[Point]:
-    """Return a point for each method and budget, in the order of the figures."""
+def points_of(figures: Sequence[Figure], *, base: str = GREEDY) -> list[Point]:
+    """Return a point for each method and budget, in the order of the figures.
+
+    Gains are over `base` at the same budget, or at its only one.
+    """
     groups: dict[tuple[str, int], list[Figure]] = {}
     for figure in figures:
         groups.setdefault((figure.method, figure.budget), []).append(figure)
+    bases = {budget: group for (method, budget), group in groups.items() if method == base}
+    only = next(iter(bases.values())) if len(bases) == 1 else []
     return [
-        _point(method, budget, group, groups.get((GREEDY, budget), []))
+        _point(method, budget, group, [] if method == base else bases.get(budget, only))
         for (method, budget), group in groups.items()
     ]
 
@@ -60,10 +65,9 @@ def points_of(figures: Sequence[Figure]) -> list[Point]:
 def _point(method: str, budget: int, group: list[Figure], beside: list[Figure]) -> Point:
     right = _means(group)
     num_seeds = len({figure.seed for figure in group})
-    gain = None
-    if method != GREEDY and beside:
-        base = _means(beside)
-        gain = gain_of([right[question] - base[question] for question in right])
+    base = _means(beside)
+    differences = [share - base[question] for question, share in right.items() if question in base]
+    gain = gain_of(differences) if differences else None
     walls = [figure.wall_s for figure in group if figure.wall_s is not None]
     return Point(
         method=method,

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
+from motet.engine import Capability
 from motet.errors import ConfigError, MotetError
 from motet.model import Model
 from motet.operations import Program
+from motet.programs.capabilities import Need, goes_on, needs_of_scorer, refuse_unable
 from motet.programs.frontier.attempts import (
     GREEDY,
     VOTES,
     Attempt,
     Drawing,
     attempt,
-    check_method,
+    is_baseline,
+    is_same_method,
+    method_name,
     most_votes,
     needs_of,
 )
-from motet.programs.frontier.tasks import IsRight, Question, find_task
+from motet.programs.frontier.tasks import GameValue, Question, find_task
 from motet.programs.scorers import Check, Scorer, find_scorer
 from motet.refs import Ref
+from motet.search.registry import find_algorithm
 from motet.search.settings import whole
 
 EXACT = "exact"
-"""The scorer that says whether an answer wins a number game."""
+"""The scorer that knows number games: what wins has 1, what can still win a half, the rest 0."""
+SCORERS = ("self", "grade", EXACT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ class Study:
     task: str
     questions: tuple[Question, ...]
     algorithms: tuple[str, ...]
-    """Texts of `motet.search.registry`: `beam(n=16, width=4)`."""
+    """Texts of `motet.search.registry`, such as `beam(n=16, width=4)`; kept in canonical form."""
     budgets: tuple[int, ...]
     """Tokens of each attempt, prompts and scorer included."""
     num_seeds: int = 1
@@ -59,14 +67,22 @@ class Study:
         find_task(self.task)
         if not self.questions:
             raise ConfigError("questions is (); there must be one at least")
-        for name, values in (("algorithms", self.algorithms), ("budgets", self.budgets)):
-            twice = [value for value in values if values.count(value) > 1]
-            if twice:
-                raise ConfigError(f"{name} names {twice[0]!r} twice")
+        for budget in self.budgets:
+            if self.budgets.count(budget) > 1:
+                raise ConfigError(f"budgets names {budget!r} twice")
         if not self.budgets:
             raise ConfigError("budgets is (); there must be one at least")
-        for method in self.algorithms:
-            check_method(method)
+        names = tuple(map(method_name, self.algorithms))
+        for (given, one), (again, other) in combinations(
+            zip(self.algorithms, names, strict=True), 2
+        ):
+            if is_same_method(one, other):
+                same = (
+                    f"{given!r} twice" if given == again else f"{given!r} and {again!r}, one method"
+                )
+                raise ConfigError(f"algorithms names {same}")
+        # Whatever way a method was written, it has one name in the run and in its figures.
+        object.__setattr__(self, "algorithms", names)
         whole("num_seeds", self.num_seeds)
         most = self.drawing.answer_tokens
         for budget in self.budgets:
@@ -121,15 +137,17 @@ def study_call(
             task's answers cannot be checked.
     """
     whole("concurrency", concurrency)
-    if scorer == EXACT and not find_task(study.task).is_checkable:
-        raise ConfigError(
-            f"scorer is 'exact'; an answer of {study.task} cannot be checked without the right one"
-        )
+    if isinstance(scorer, str):
+        _check_scorer(scorer, study.task)
     for method in study.algorithms:
         needs = needs_of(method)
-        if "verify" in needs or ("score" in needs and scorer is None):
-            lacking = "a verifier, which a study has none" if "verify" in needs else "a scorer"
-            raise ConfigError(f"{method} needs {lacking}")
+        if "score" in needs and scorer is None:
+            raise ConfigError(f"{method} needs a scorer: {', '.join(SCORERS)}")
+        if "verify" in needs and not find_task(study.task).is_checkable:
+            raise ConfigError(
+                f"{method} needs a verifier; {study.task} has none, since an answer cannot be "
+                "checked without the right one"
+            )
     given: Any = scorer
     if isinstance(scorer, str) and scorer != EXACT:
         given = find_scorer(scorer, judge or model)
@@ -137,6 +155,11 @@ def study_call(
     async def attempts(study: Study, model: Model, scorer: Any) -> list[Attempt]:
         gate = asyncio.Semaphore(concurrency)
         failures: list[MotetError] = []
+        searches = [find_algorithm(each) for each in study.algorithms if not is_baseline(each)]
+        needs = needs_of_scorer(scorer) if searches else []
+        if any(map(goes_on, searches)):
+            needs.append(Need("model", model, Capability.CONTINUE))
+        await refuse_unable(needs)
 
         async def one(cell: Cell) -> Attempt | None:
             async with gate:
@@ -168,10 +191,21 @@ def study_call(
     return Program(attempts, {}, "motet.programs.frontier:study")(study, model, given)
 
 
+def _check_scorer(name: str, task: str) -> None:
+    if name not in SCORERS:
+        close = difflib.get_close_matches(name, SCORERS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(SCORERS)}"
+        raise ConfigError(f"scorer is {name!r}; {hint}")
+    if name == EXACT and not find_task(task).is_checkable:
+        raise ConfigError(
+            f"scorer is 'exact'; an answer of {task} cannot be checked without the right one"
+        )
+
+
 def _scorer_for(cell: Cell, task: str, scorer: Any) -> Scorer | None:
-    if cell.method == GREEDY or most_votes(cell.method) is not None:
+    if is_baseline(cell.method):
         return None
     if scorer == EXACT:
-        return Check(IsRight(task, cell.question.gold))
+        return Check(GameValue(task, cell.question.gold))
     found: Scorer | None = scorer
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import gzip
-import json
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +14,8 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from motet.errors import ConfigError
-from motet.programs.frontier.expressions import game_answer, makes_target, value_of
+from motet.programs.frontier.expressions import can_still_win, game_answer, makes_target, value_of
+from motet.programs.frontier.rows import BadRowError, read_row, read_rows
 from motet.programs.solution_calls import INSTRUCTION
 from motet.search.answers import canonical, extract_answer, maths_answer
 
@@ -66,58 +65,59 @@ def find_task(name: str) -> Task:
 
 
 def read_questions(
-    path: str | Path, task: Task, *, limit: int | None = None
+    path: str | Path,
+    task: Task,
+    *,
+    limit: int | None = None,
+    on_bad_row: Callable[[str], None] | None = None,
 ) -> tuple[Question, ...]:
     """Read the first `limit` questions of a file of JSON lines, `.gz` or plain.
 
+    Args:
+        path: The file.
+        task: Says what a row holds.
+        limit: Most questions; None for all.
+        on_bad_row: Told of each line that is no question, which is left out; None refuses the
+            file for the first.
+
     Raises:
-        ConfigError: The file cannot be read, is empty, or a line is no question of the task.
+        ConfigError: The file cannot be read, holds no question, or a line is none of the task.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; it must be at least 1")
-    found: list[Question] = []
-    ids: set[str] = set()
-    for number, line in _lines(Path(path)):
-        question = _question(task, line, f"{path}, line {number}", f"line {number}")
-        if question.id in ids:
-            raise ConfigError(f"{path}, line {number}: the id {question.id!r} stands there twice")
-        ids.add(question.id)
-        found.append(question)
+    found: dict[str, Question] = {}
+    bad: list[str] = []
+    for number, row in read_rows(path):
+        try:
+            question = _question(task, row, f"line {number}")
+            if question.id in found:
+                raise BadRowError(f"the id {question.id!r} stands there twice")
+        except BadRowError as exc:
+            bad.append(f"{path}, line {number}: {exc}")
+            if on_bad_row is None:
+                raise ConfigError(bad[-1]) from None
+            continue
+        found[question.id] = question
         if len(found) == limit:
             break
     if not found:
-        raise ConfigError(f"{path} holds no questions")
-    return tuple(found)
+        raise ConfigError(f"{path} holds no questions" + (f"; {bad[0]}" if bad else ""))
+    if on_bad_row is not None:
+        for each in bad:
+            on_bad_row(each)
+    return tuple(found.values())
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
-    except OSError as exc:
-        raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from None
-    except (EOFError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} cannot be read: {exc}") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _question(task: Task, line: str, place: str, default_id: str) -> Question:
-    try:
-        row = json.loads(line)
-    except ValueError as exc:
-        raise ConfigError(f"{place}: malformed JSON: {exc}") from None
-    if not isinstance(row, dict):
-        raise ConfigError(f"{place}: a row is a JSON object")
+def _question(task: Task, line: str, default_id: str) -> Question:
+    row = read_row(line)
     try:
         text, gold = task.read(row)
     except KeyError as exc:
-        raise ConfigError(f"{place}: a row of {task.name} needs {exc.args[0]}") from None
-    except (TypeError, ValueError) as exc:
-        raise ConfigError(f"{place}: {exc}") from None
+        raise BadRowError(f"a row of {task.name} needs {exc.args[0]}") from None
+    except (TypeError, OverflowError) as exc:
+        raise BadRowError(str(exc)) from None
     if not text.strip():
-        raise ConfigError(f"{place}: the question is empty")
+        raise BadRowError("the question is empty")
     return Question(id=str(row.get("id", default_id)), text=text, gold=gold)
 
 
@@ -131,24 +131,47 @@ def _field(row: Mapping[str, Any], *names: str) -> Any:
 def _word_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
     gold = extract_answer(str(_field(row, "gold", "answer")), "number")
     if gold is None:
-        raise ValueError(f"the answer {_field(row, 'gold', 'answer')!r} holds no number")
-    return str(_field(row, "question")), gold
+        raise BadRowError(f"the answer {_field(row, 'gold', 'answer')!r} holds no number")
+    return _text(row, "question"), gold
 
 
 def _maths_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
-    return str(_field(row, "problem", "question")), str(_field(row, "answer", "gold"))
+    return _text(row, "problem", "question"), str(_field(row, "answer", "gold"))
 
 
 def _any_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
-    return str(_field(row, "question")), str(_field(row, "answer"))
+    return _text(row, "question"), str(_field(row, "answer"))
+
+
+def _text(row: Mapping[str, Any], *names: str) -> str:
+    found = _field(row, *names)
+    if not isinstance(found, str):
+        raise BadRowError(f"the {names[0]} is {_cut(found)}; it must be a text")
+    return found
+
+
+def _whole(name: str, value: Any) -> int:
+    """Return a whole number that is one, or a text of one."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,12}\s*", value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRowError(f"the {name} is {_cut(value)}; it must be a whole number")
+    return value
+
+
+def _cut(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _numbers(value: Any) -> list[int]:
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value.strip())
-    numbers = [int(each) for each in value]
+    if not isinstance(value, list):
+        raise BadRowError(f"the numbers are {_cut(value)}; they must be a list")
+    numbers = [_whole("number", each) for each in value]
     if not 2 <= len(numbers) <= 10 or any(not 0 <= n < 10**9 for n in numbers):
-        raise ValueError(f"the numbers are {numbers}; a game has 2 to 10, none negative")
+        raise BadRowError(f"the numbers are {numbers}; a game has 2 to 10, none negative")
     return numbers
 
 
@@ -162,7 +185,12 @@ def _game24(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
 
 
 def _countdown(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
-    numbers, target = _numbers(_field(row, "numbers", "nums")), int(_field(row, "target"))
+    numbers, target = (
+        _numbers(_field(row, "numbers", "nums")),
+        _whole("target", _field(row, "target")),
+    )
+    if not 0 <= target < 10**9:
+        raise BadRowError(f"the target is {target}; it must be from 0 to 999999999")
     text = (
         f"Use some or all of the numbers {', '.join(map(str, numbers))}, each at most once, with "
         f"+, -, * and / and brackets, to make {target}."
@@ -226,6 +254,24 @@ class IsRight:
         task = TASKS[self.task]
         answer = task.answer_of(text)
         return answer is not None and task.is_right(answer, self.gold)
+
+
+@dataclass(frozen=True, slots=True)
+class GameValue:
+    """The exact value of a game's text, whole or partial.
+
+    1 where its answer wins; 0 where it states an answer that does not, or where the target can no
+    longer be reached with what its steps have left; else a half.
+    """
+
+    task: str
+    gold: JsonValue
+
+    def __call__(self, text: str) -> float:
+        if IsRight(self.task, self.gold)(text):
+            return 1.0
+        assert isinstance(self.gold, dict)
+        return 0.5 if can_still_win(text, self.gold) else 0.0
 
 
 def countdown_rows(num: int, *, seed: int = 0, num_numbers: int = 4) -> Iterator[dict[str, Any]]:

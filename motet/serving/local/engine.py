@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motet.engine import Capability, OnDelta, Reply, Request
 from motet.errors import ConfigError, EngineError, ModelNotFoundError, PromptTooLongError
+from motet.next_tokens import ALL, check_next
 from motet.serving.local.model_files import (
     PACKAGED,
     check_model,
@@ -58,6 +60,7 @@ class LocalEngine:
     completion counts once against `max_batch` and has two rows; its usage counts both prompts,
     and each generated token in both rows. A weighted rule's weight is by the tempered model, among
     what the other rules allow; a stop text may end it before the model's own end of turn counts.
+    Next tokens are told of the float32 logits, without any sampling setting.
     Candidates are computed together behind one computation of the prompt; their usage counts
     their tokens with the prompt's.
     """
@@ -81,6 +84,7 @@ class LocalEngine:
                 Capability.LOGITS_PROCESSORS,
                 Capability.GRAMMAR,
                 Capability.SCORE,
+                Capability.NEXT_TOKENS,
                 Capability.PREFIX_CACHE,
                 Capability.CONTINUE,
                 Capability.SEED,
@@ -128,12 +132,18 @@ class LocalEngine:
             ConfigError: The request has settings that this engine does not take.
         """
         self._check(request)
-        rules = RuleSet() if request.candidates else read_rules(request)
+        is_read = bool(request.candidates) or request.next_tokens is not None
+        rules = RuleSet() if is_read else read_rules(request)
         parts = await self._parts()
+        if request.next_tokens is not None:
+            return await self._tell(parts, request)
         if request.candidates:
             job = self._scoring_job(parts, request)
         else:
             job = await self._job(parts, request, rules, on_delta)
+        return await self._carry_out(parts, job)
+
+    async def _carry_out(self, parts: Parts, job: Job) -> Reply:
         self._check_open()
         self._jobs.add(job)
         try:
@@ -203,6 +213,29 @@ class LocalEngine:
             candidates=candidates,
         )
 
+    async def _tell(self, parts: Parts, request: Request) -> Reply:
+        """Tell next tokens."""
+        from motet.serving.local.jobs import make_telling_job
+
+        prompt_ids = parts.prompts.encode(request.prompt)
+        written = parts.prompts.encode_part("written", request.written) if request.written else ()
+        self._check_length(parts, len(prompt_ids) + len(written), 1)
+        job = make_telling_job(
+            request,
+            model=parts.model,
+            name=self._options.model,
+            prompt_ids=prompt_ids + written,
+            k=request.next_tokens or ALL,
+        )
+        reply = await self._carry_out(parts, job)
+        told = reply.next_tokens
+        assert told is not None
+        wanted = told.ids if request.are_texts_wanted else ()
+        # Texts of a whole vocabulary take long enough to hold up the event loop.
+        texts = await asyncio.to_thread(parts.texts.of, wanted)
+        told = replace(told, texts=texts, text=parts.texts.joined(written))
+        return replace(reply, next_tokens=told)
+
     def _check_length(self, parts: Parts, num_tokens: int, room: int) -> None:
         limit = parts.model.context_tokens
         if num_tokens + room > limit:
@@ -226,6 +259,7 @@ class LocalEngine:
             raise ConfigError(f"n is {request.n!r}; it must be at least 1")
         if request.candidates and request.partner is not None:
             raise ConfigError("candidates are scored by one prompt; partner must be None")
+        check_next(request)
         if request.sampling.extra:
             names = ", ".join(map(repr, request.sampling.extra))
             raise ConfigError(f"extra has {names}; the local engine takes no extra fields")

@@ -13,6 +13,7 @@ from motet.serving.local.masks import MaskStack
 from motet.serving.local.rows import Member, Row
 from motet.serving.local.sampler import RowSampler, make_generator
 from motet.serving.local.scoring import Scoring
+from motet.serving.local.telling import Telling
 from motet.serving.local.text import Detokeniser, StopScanner
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Job:
             cached_tokens=sum(row.num_cached for row in self.members[0].rows),
             calls=1,
         )
+        if isinstance(self.members[0], Telling):
+            return Reply((), usage, self.model, next_tokens=self.members[0].found)
         completions = tuple(member.completion() for member in self.members)
         return Reply(completions, usage, self.model, self.decoding)
 
@@ -163,6 +166,18 @@ def make_scoring_job(
         row = Row(scoring, tokens, len(tokens), len(tokens), len(prompt_ids) - 1)
         scoring.rows = (row,)
         job.add(scoring)
+    return job
+
+
+def make_telling_job(
+    request: Request, *, model: LoadedModel, name: str, prompt_ids: tuple[int, ...], k: int
+) -> Job:
+    """Make a job that tells the `k` likeliest tokens behind `prompt_ids`."""
+    job = _empty_job(request, name, (prompt_ids,), None)
+    telling = Telling(job=job, index=0, k=k, ends=tuple(sorted(model.eos_ids)))
+    size = len(prompt_ids)
+    telling.rows = (Row(telling, list(prompt_ids), size, size, size - 1),)
+    job.add(telling)
     return job
 
 

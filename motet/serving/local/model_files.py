@@ -65,7 +65,7 @@ def check_model(name: str) -> None:
                 "`model.save_pretrained` and `tokenizer.save_pretrained`"
             )
     elif name.count("/") != 1 or not all(name.split("/")):
-        known = ", ".join(sorted(PACKAGED))
+        known = ", ".join(sorted([*PACKAGED, "minilm"]))
         raise ModelNotFoundError(
             f"unknown local model {name!r}; known are {known}, a folder's path, or a name on the "
             "hub such as org/name"

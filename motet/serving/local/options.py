@@ -59,25 +59,42 @@ def read_options(url: str, settings: Mapping[str, Any]) -> LocalOptions:
     Raises:
         ConfigError: A setting is unknown, twice there, or out of range.
     """
+    read = read_settings(url, settings, LocalOptions)
+    if read.get("cache_dir") is not None:
+        read["cache_dir"] = Path(read["cache_dir"]).expanduser()
+    return LocalOptions(model=model_name(url), **read)
+
+
+def model_name(url: str) -> str:
+    """Return the model that `url` names.
+
+    Raises:
+        ConfigError: It is no url of a local engine.
+    """
     if not url.startswith(SCHEME):
         raise ConfigError(f"url is {url!r}; it must begin with {SCHEME!r}")
-    model, _, query = url.removeprefix(SCHEME).partition("?")
+    return url.removeprefix(SCHEME).partition("?")[0].removeprefix("//")
+
+
+def read_settings(url: str, settings: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Read the fields of the dataclass `kind`, its model apart, that stand in `url` or `settings`.
+
+    Raises:
+        ConfigError: A setting is unknown, twice there, or no number where it must be one.
+    """
     found: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
         if name in found:
             raise ConfigError(f"setting {name!r} is twice in {url!r}")
         found[name] = value
-    known = sorted(f.name for f in fields(LocalOptions) if f.name != "model")
+    known = sorted(f.name for f in fields(kind) if f.name != "model")
     for name in (*found, *settings):
         if name not in known:
             raise ConfigError(
                 f"unknown setting {name!r} of a local engine; known are {', '.join(known)}"
             )
     read = {name: _read(name, value) for name, value in found.items()}
-    read.update({name: value for name, value in settings.items() if value is not None})
-    if read.get("cache_dir") is not None:
-        read["cache_dir"] = Path(read["cache_dir"]).expanduser()
-    return LocalOptions(model=model.removeprefix("//"), **read)
+    return read | {name: value for name, value in settings.items() if value is not None}
 
 
 def _read(name: str, value: str) -> Any:

@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Member:
-    """What a job consists of: completions to generate, or candidates to score."""
+    """What a job consists of: completions to generate, candidates to score, or a distribution."""
 
     job: Job
     index: int

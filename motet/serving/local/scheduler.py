@@ -18,6 +18,7 @@ from motet.serving.local.generation import Generation
 from motet.serving.local.prefix_cache import BLOCK_TOKENS, PrefixCache, common_length
 from motet.serving.local.sampler import choose
 from motet.serving.local.scoring import Scoring
+from motet.serving.local.telling import Telling
 
 if TYPE_CHECKING:
     import asyncio
@@ -288,7 +289,7 @@ class Scheduler:
                 continue
             row = self._rows[chunk.row]
             owner = row.owner
-            if isinstance(owner, Scoring):
+            if isinstance(owner, (Scoring, Telling)):
                 owner.accept(found.last[line:start])
                 self._report(owner, "")
             elif row is not owner.rows[0]:

@@ -14,6 +14,7 @@ from motet.errors import ConfigError, EngineUnavailableError, MotetError
 from motet.serving.local.model_files import model_folder, require_packages
 
 if TYPE_CHECKING:
+    from motet.serving.decoding.token_texts import TokenTexts
     from motet.serving.local.constraint import GrammarCompiler
     from motet.serving.local.model import LoadedModel
     from motet.serving.local.options import LocalOptions
@@ -33,6 +34,7 @@ class Parts:
     scheduler: Scheduler
     prompts: PromptEncoder
     grammars: GrammarCompiler
+    texts: TokenTexts
 
 
 class ModelServer:
@@ -98,6 +100,7 @@ def _load(options: LocalOptions) -> Parts:
     folder = model_folder(options.model, options.cache_dir)
     import torch
 
+    from motet.serving.decoding.token_texts import TokenTexts
     from motet.serving.local import model
     from motet.serving.local.constraint import GrammarCompiler
     from motet.serving.local.prompts import PromptEncoder
@@ -114,7 +117,9 @@ def _load(options: LocalOptions) -> Parts:
     )
     prompts = PromptEncoder(loaded.tokenizer, loaded.vocab_size)
     grammars = GrammarCompiler(loaded.tokenizer, loaded.vocab_size, loaded.eos_ids)
-    return Parts(loaded, scheduler, prompts, grammars)
+    tokenizer = loaded.tokenizer
+    texts = TokenTexts(tokenizer.backend_tokenizer, tokenizer.all_special_ids)
+    return Parts(loaded, scheduler, prompts, grammars, texts)
 
 
 def _stop_scheduler(parts: Future[Parts]) -> None:

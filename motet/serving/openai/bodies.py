@@ -30,7 +30,10 @@ PLAIN_FIELDS: Final = (
     "repetition_penalty",
 )
 _OWN_FIELDS = frozenset(
-    {"echo", "input", "messages", "model", "n", "prompt", "stream", "stream_options"}
+    {
+        *("echo", "input", "messages", "model", "n", "prompt", "stream", "stream_options"),
+        *("embed_dtype", "encoding_format", "endianness"),
+    }
 )
 """Fields that would change the reply's form, set by motet in this request or not."""
 
@@ -118,7 +121,7 @@ def write_reward(request: Request, model: str, facts: ServerFacts) -> bytes:
         ConfigError: the request asks for what this server cannot carry.
     """
     body: dict[str, Any] = {"model": model, "task": facts.reward_task, "use_activation": False}
-    _write_whole(request.prompt, body, "input")
+    write_whole(request.prompt, body, "input")
     if request.priority:
         body["priority"] = request.priority
     salt = facts.salt(request.cache_salt, model)
@@ -134,7 +137,7 @@ def write_count(prompt: Chat | str, model: str, *, is_whole: bool = False) -> by
     """Write the body of vLLM's `/tokenize`; a whole prompt is not to be gone on with."""
     body: dict[str, Any] = {"model": model}
     if is_whole:
-        _write_whole(prompt, body, "prompt")
+        write_whole(prompt, body, "prompt")
     else:
         _write_prompt(prompt, body)
     return encode(body)
@@ -164,7 +167,7 @@ def _write_prompt(prompt: Chat | str | tuple[int, ...], body: dict[str, Any]) ->
     return CHAT_PATH
 
 
-def _write_whole(
+def write_whole(
     prompt: Chat | str | tuple[int, ...], body: dict[str, Any], text_field: str
 ) -> None:
     if _write_prompt(prompt, body) is CHAT_PATH:

@@ -18,7 +18,7 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
-from motet.serving.openai import rewards
+from motet.serving.openai import embeddings, rewards
 from motet.serving.openai.bodies import POOLING_PATH, TEXT_PATH, encode
 from motet.serving.openai.metrics import read_cache_config, read_metrics
 
@@ -75,10 +75,14 @@ class ServerFacts:
     """Fields of a text completion request; None where the server does not show them."""
     pooling_fields: frozenset[str] | None = None
     """Fields of a pooling request; None where the server does not show them."""
+    embedding_fields: frozenset[str] | None = None
+    """Fields of a request for an embedding; None where the server does not show them."""
     is_pooling: bool = False
     """Whether the server runs its model as a pooler, which completes nothing."""
     reward_task: str = ""
     """The pooling task that gives rewards; empty where there is none."""
+    has_embeddings: bool = False
+    """Whether it gives embeddings; of a server that is not vLLM, whether it has their path."""
     capabilities: frozenset[Capability] = GENERIC_CAPABILITIES
     processor: int | None = None
     """Version of motet's processor inside the server; None where it is not installed."""
@@ -122,12 +126,13 @@ async def detect(connection: Connection) -> ServerFacts:
             models, adapters, is_owned = read_models(served or {})
             text = await _text(connection, "/metrics") if isinstance(named, str) else ""
             if not isinstance(named, str) or not (is_owned or read_metrics(text)):
-                return ServerFacts(models=models, adapters=adapters)
+                has_embeddings = await embeddings.answers(connection)
+                return _of_other(models, adapters, has_embeddings=has_embeddings)
             shown = await _shown(connection)
-            is_pooling, reward_task = False, ""
+            is_pooling, task = False, ""
             if not shown or POOLING_PATH in shown.get("paths", ()):
                 model = next(iter(models), "")
-                is_pooling, reward_task = await rewards.find_pooling(connection, model)
+                is_pooling, task = await rewards.find_pooling(connection, model)
             has_adapters = await _answers(connection, LOAD_ADAPTER_PATH)
     except TimeoutError as exc:
         raise EngineTimeoutError(f"the server did not say what it is within {_ASK_S:g} s") from exc
@@ -138,8 +143,10 @@ async def detect(connection: Connection) -> ServerFacts:
         chat_fields=_fields(shown, "ChatCompletionRequest"),
         text_fields=_fields(shown, "CompletionRequest"),
         pooling_fields=_fields(shown, "PoolingChatRequest"),
+        embedding_fields=_fields(shown, "EmbeddingChatRequest"),
         is_pooling=is_pooling,
-        reward_task=reward_task,
+        reward_task="" if task == "embed" else task,
+        has_embeddings=task == "embed",
     )
     capabilities = _capabilities(facts, read_cache_config(text), has_adapters=has_adapters)
     if is_pooling:
@@ -151,6 +158,15 @@ async def detect(connection: Connection) -> ServerFacts:
         processor=processor,
         runner=runner,
         rules=_rules(facts, runner, layers, has_whole_logprobs=is_whole),
+    )
+
+
+def _of_other(
+    models: Mapping[str, int | None], adapters: frozenset[str], *, has_embeddings: bool
+) -> ServerFacts:
+    able = GENERIC_CAPABILITIES | ({Capability.EMBED} if has_embeddings else frozenset())
+    return ServerFacts(
+        models=models, adapters=adapters, has_embeddings=has_embeddings, capabilities=able
     )
 
 
@@ -195,8 +211,12 @@ def _capabilities(
         able.add(Capability.PREFIX_CACHE)
     if not facts.is_pooling and (facts.has("logprob_token_ids") or facts.has("allowed_token_ids")):
         able.add(Capability.SCORE)
+    if not facts.is_pooling and facts.has("allowed_token_ids") and facts.has("return_token_ids"):
+        able.add(Capability.NEXT_TOKENS)
     if facts.reward_task:
         able.add(Capability.REWARD)
+    if facts.has_embeddings:
+        able.add(Capability.EMBED)
     if has_adapters:
         able.add(Capability.LORA)
     return frozenset(able)

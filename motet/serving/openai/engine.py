@@ -19,7 +19,7 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
-from motet.serving.openai import adapters, rewards
+from motet.serving.openai import adapters, embeddings, rewards
 from motet.serving.openai.bodies import write_count, write_request
 from motet.serving.openai.connection import Connection, read_url
 from motet.serving.openai.detection import (
@@ -179,12 +179,15 @@ class OpenAIEngine:
             ConfigError: the request asks for what this server cannot carry.
         """
         model = request.model or self._model or await self._ask_model()
-        if self._facts is not None and self._facts.is_pooling and not request.is_rewarded:
+        is_pooled = request.is_rewarded or request.is_embedded
+        if self._facts is not None and self._facts.is_pooling and not is_pooled:
             raise self._pooling_error()
         try:
             if request.is_rewarded:
                 return await self._reward(request, model)
-            if request.candidates or request.sampling.decoding:
+            if request.is_embedded:
+                return await self._embed(request, model)
+            if request.next_tokens is not None or request.candidates or request.sampling.decoding:
                 return await self._complete_tokens(request, model, on_delta)
             return await self._complete(request, model, on_delta)
         except EngineUnavailableError:
@@ -193,7 +196,7 @@ class OpenAIEngine:
         except ModelNotFoundError as error:
             raise await self._naming_models(error) from error
         except RequestRejectedError as error:
-            if error.status == 404 and not request.is_rewarded:
+            if error.status == 404 and not is_pooled:
                 await self._refuse_pooling(error)
             raise
         except PromptTooLongError as error:
@@ -219,8 +222,11 @@ class OpenAIEngine:
             EngineError: Serving failed.
             ConfigError: The request asks for what this server cannot carry.
         """
-        if request.is_rewarded:
-            return await self._most_of_reward(request)
+        if request.is_rewarded or request.is_embedded:
+            return await self._most_of_pooled(request)
+        if request.next_tokens is not None:
+            encoded = await (await self.tokens(request.model)).encoded(request.prompt)
+            return Usage(len(encoded) + len(request.written), 1)
         if not request.candidates and request.partner is None:
             return None
         tokens = await self.tokens(request.model)
@@ -317,7 +323,16 @@ class OpenAIEngine:
             )
         return await rewards.reward(self._connection, self._facts, request, model)
 
-    async def _most_of_reward(self, request: Request) -> Usage | None:
+    async def _embed(self, request: Request, model: str) -> Reply:
+        await self.prepare()
+        assert self._facts is not None
+        if not self._facts.has_embeddings:
+            raise ConfigError(
+                f"{self._url} serves no embedding model; vLLM serves one with --runner pooling"
+            )
+        return await embeddings.embed(self._connection, self._facts, request, model)
+
+    async def _most_of_pooled(self, request: Request) -> Usage | None:
         prompt = request.prompt
         if not isinstance(prompt, str) and prompt and isinstance(prompt[0], int):
             return Usage(len(prompt))
@@ -330,7 +345,7 @@ class OpenAIEngine:
     def _pooling_error(self) -> ConfigError:
         return ConfigError(
             f"{self._url} runs its model as a pooler, which completes no prompt; "
-            "serve it with --runner generate, or ask it for rewards"
+            "serve it with --runner generate, or ask it for rewards or embeddings"
         )
 
     async def _refuse_pooling(self, error: RequestRejectedError) -> None:
@@ -359,9 +374,13 @@ class OpenAIEngine:
     async def _complete_tokens(
         self, request: Request, model: str, on_delta: OnDelta | None
     ) -> Reply:
-        """Score candidates, or generate by decoding rules."""
+        """Tell next tokens, score candidates, or generate by decoding rules."""
         tokens = await self.tokens(model)
         assert self._facts is not None
+        if request.next_tokens is not None:
+            from motet.serving.openai.next_tokens import tell
+
+            return await tell(tokens, self._connection, self._facts, request, model)
         if request.candidates:
             from motet.serving.openai.scoring import score
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from motet.serving.openai.connection import Connection
     from motet.serving.openai.detection import ServerFacts
 
-_TASKS: Final = ("classify", "token_classify")
-"""vLLM's pooling tasks whose numbers are rewards; a server has one task at most."""
+_TASKS: Final = ("classify", "token_classify", "embed")
+"""vLLM's pooling tasks that motet asks for; a server has one of them at most."""
 
 
 async def reward(connection: Connection, facts: ServerFacts, request: Request, model: str) -> Reply:
@@ -61,7 +61,7 @@ def read_rewards(body: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
 
 
 async def find_pooling(connection: Connection, model: str) -> tuple[bool, str]:
-    """Say whether the server is a pooler, and by which task it gives rewards, empty for none.
+    """Say whether the server is a pooler, and by which of the tasks it pools, empty for none.
 
     Raises:
         EngineError: It cannot be asked now.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from motet.errors import (
     RequestRejectedError,
 )
 from motet.serving.decoding import wire
-from motet.serving.decoding.texts import decode_after
+from motet.serving.decoding.texts import INCOMPLETE, decode_after
 from motet.serving.decoding.together import together
 from motet.serving.decoding.token_engine import TokenReply
 from motet.serving.openai.bodies import (
@@ -30,6 +31,8 @@ from motet.serving.openai.replies import read_reply
 from motet.serving.openai.streams import StreamedReply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from motet.serving.decoding.token_engine import OnTokens, TokenRequest
     from motet.serving.openai.connection import Connection
     from motet.serving.openai.detection import ServerFacts
@@ -56,6 +59,9 @@ _KNOWN: Final = (
 )
 """Texts that end a turn in some model, and others that are special; those that are one token of
 this model are tried."""
+_MOST_ENCODED: Final = 16
+_MOST_AT_ONCE: Final = 8192
+"""Ids whose texts are asked for in one request."""
 _NAME = re.compile(r"<(?!0x[0-9A-Fa-f]{2}>)[^<>\s]+>|\[/?[A-Z_]+\]")
 """What special tokens are called; tokens of text may be called so too, and `<0x0A>` is a byte."""
 
@@ -83,6 +89,8 @@ class HttpTokens:
         self._model = model
         self._specials = specials
         self._texts: dict[int, str] = {}
+        self._pieces: dict[int, str] = {}
+        self._encoded: OrderedDict[Any, tuple[int, ...]] = OrderedDict()
 
     @property
     def runner(self) -> str:
@@ -112,6 +120,45 @@ class HttpTokens:
         if not isinstance(prompt, str) and prompt and isinstance(prompt[0], int):
             return prompt
         return await self._tokenize(write_count(prompt, self._model))  # type: ignore[arg-type]
+
+    async def encoded(self, prompt: Chat | str | tuple[int, ...]) -> tuple[int, ...]:
+        """Return what `encode` does; the last few prompts are remembered."""
+        known = self._encoded.get(prompt)
+        if known is None:
+            known = self._encoded[prompt] = await self.encode(prompt)
+        self._encoded.move_to_end(prompt)
+        if len(self._encoded) > _MOST_ENCODED:
+            self._encoded.popitem(last=False)
+        return known
+
+    async def token_texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Return what each id adds to a text; special ones nothing. Each is asked for once."""
+        missing = [token for token in dict.fromkeys(ids) if token not in self._pieces]
+        found = {token: "" for token in missing if token in self._specials.ids}
+        shown = [token for token in missing if token not in found]
+        for start in range(0, len(shown), _MOST_AT_ONCE):
+            some = shown[start : start + _MOST_AT_ONCE]
+            found |= dict(zip(some, await self._parted(some), strict=True))
+        self._pieces |= found
+        return tuple(self._pieces[token] for token in ids)
+
+    async def _parted(self, ids: Sequence[int]) -> list[str]:
+        """Return the texts of ids, with one request where an end of turn can stand between them."""
+        marks = sorted(self._specials.eos_ids)[:1]
+        if marks and len(ids) > 1:
+            mark = await self.token_text(marks[0])
+            whole = await self._detokenize([each for token in ids for each in (*marks, token)])
+            pieces = whole.split(mark)[1:] if mark else []
+            if len(pieces) == len(ids):
+                return pieces
+        return await together(*map(self.token_text, ids))
+
+    async def joined(self, ids: tuple[int, ...]) -> str:
+        """Return the text of ids that stand behind others; each token is asked for once."""
+        pieces = await self.token_texts(ids)
+        if any(INCOMPLETE in piece for piece in pieces):
+            return await self._decode(ids)
+        return "".join(pieces)
 
     async def encode_bare(self, text: str) -> tuple[int, ...]:
         """Return the ids of `text` by itself, without special tokens."""

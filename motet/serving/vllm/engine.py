@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from motet.decoding import choosing_problem
 from motet.engine import Capability, OnDelta, Reply, Request, Sampling, Usage
-from motet.errors import ConfigError, EngineError, ModelNotFoundError
+from motet.errors import CapabilityError, ConfigError, EngineError, ModelNotFoundError
+from motet.next_tokens import ALL, NextTokens, check_next, likeliest, whole
 from motet.serving.decoding.candidates import Ask, Ids, assemble, completions, plan, usage_of
 from motet.serving.vllm import inprocess_adapters as adapters
 from motet.serving.vllm.inprocess import Live, Stats, borrow, give_back
@@ -18,6 +20,7 @@ from motet.serving.vllm.inprocess_calls import Call, Work
 from motet.serving.vllm.inprocess_params import make_params
 from motet.serving.vllm.inprocess_work import Job, ask_all, check_length, generate
 from motet.serving.vllm.options import VllmOptions, read_options
+from motet.serving.vllm.replies import logprob_by_id
 from motet.serving.vllm.token_api import TokenApi, decode
 
 if TYPE_CHECKING:
@@ -80,6 +83,8 @@ class VllmEngine:
         args = self._options.engine_args
         if not str(args.get("logprobs_mode", "")).endswith("logits"):
             found |= {Capability.LOGPROBS, Capability.SCORE}
+        if args.get("logprobs_mode") in (None, "raw_logprobs"):
+            found.add(Capability.NEXT_TOKENS)
         if args.get("enable_prefix_caching") is not False:
             found.add(Capability.PREFIX_CACHE)
         if args.get("enable_lora"):
@@ -146,6 +151,9 @@ class VllmEngine:
             raise ConfigError(f"n is {request.n!r}; it must be at least 1")
         self._check_model(request.model)
         live = await self._live()
+        check_next(request)
+        if request.next_tokens is not None:
+            return await self._tell(live, request)
         if request.candidates:
             return await self._score(live, request)
         if request.sampling.decoding:
@@ -302,6 +310,45 @@ class VllmEngine:
             replace(usage_of(asks), cached_tokens=num_cached, calls=1),
             request.model or self._options.model,
         )
+
+    async def _tell(self, live: Live, request: Request) -> Reply:
+        """Tell next tokens: an end is taken, so that its logprob is told too."""
+        k, most = request.next_tokens or ALL, self._options.engine_args.get("max_logprobs", -1)
+        if most != -1 and not 0 < k <= most:
+            raise CapabilityError(
+                f"next_tokens is {k}; {self.url} was started with max_logprobs={most}, and tells "
+                "no more than that; -1 is all"
+            )
+        written = live.encoder.encode_part("written", request.written) if request.written else ()
+        ends = tuple(sorted(live.eos_ids))
+        sampling = Sampling(max_tokens=1, temperature=0.0, extra=request.sampling.extra)
+        params = make_params(
+            sampling,
+            defaults={},
+            logprobs=k,
+            allowed_token_ids=list(ends) or None,
+        )
+        prompt_ids = live.encoder.encode(request.prompt) + written
+        check_length(live, self.url, prompt_ids)
+        job = self._job(live, request, prompt_ids, params)
+
+        async def work(_: Call[Any]) -> tuple[dict[int, float], int]:
+            [found], num_cached = await generate(live, job)
+            return logprob_by_id(found.logprobs[0]) if found.logprobs else {}, num_cached
+
+        line, num_cached = await self._carry_out(live, work)
+        texts = live.token_texts
+        if k == ALL:
+            told = whole([line.get(token, -math.inf) for token in range(max(line) + 1)], ends)
+        else:
+            ids = likeliest(line, k, ends)
+            told = NextTokens(tuple(ids), tuple(line[each] for each in ids), (), ends)
+        wanted = told.ids if request.are_texts_wanted else ()
+        named = await asyncio.to_thread(texts.of, wanted)
+        usage = Usage(len(prompt_ids), 1, num_cached, 1)
+        model = request.model or self._options.model
+        told = replace(told, texts=named, text=texts.joined(written))
+        return Reply((), usage, model, next_tokens=told)
 
     def _job(self, live: Live, request: Request, prompt_ids: tuple[int, ...], params: Any) -> Job:
         return Job(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from motet.errors import EngineError, EngineUnavailableError, MotetError
+from motet.serving.decoding.token_texts import TokenTexts
 from motet.serving.vllm.inprocess_calls import Bridge
 from motet.serving.vllm.inprocess_logprobs import NamedTokens
 from motet.serving.vllm.inprocess_start import DeathWatch, child_pids, is_on_cpu, shut_down, start
@@ -74,6 +75,15 @@ class Live:
     """Whether the processor has the states of earlier layers, as the probe tells."""
     runner: str | None = None
     """What the probe told; None before it ran."""
+    texts: TokenTexts | None = None
+    """Made at first use."""
+
+    @property
+    def token_texts(self) -> TokenTexts:
+        """What single tokens add to a text."""
+        if self.texts is None:
+            self.texts = TokenTexts(self.tokenizer.backend_tokenizer, self.special_ids)
+        return self.texts
 
     @property
     def is_dead(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import struct
+from base64 import b64encode
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -228,6 +230,9 @@ class FakeVLLM:
             named = body.get("logprob_token_ids") or []
             if body["logprobs"] == -1:
                 named = range(self.vocabulary)
+            elif body["logprobs"] > 1:
+                ranked = sorted(range(self.vocabulary), key=lambda t: -logprob(prefix, t))
+                named = ranked[: body["logprobs"]]
             is_ids = body.get("return_tokens_as_token_ids")
             write = (lambda t: f"token_id:{t}") if is_ids else chr
             logprobs = {
@@ -281,6 +286,8 @@ class FakePooler(FakeVLLM):
         self.reply: Any = None
         """Sent instead of the numbers, where set."""
         self.routes["/pooling"] = self.on_pooling
+        if task == "embed":
+            self.routes["/v1/embeddings"] = self.on_embeddings
 
     async def complete(self, request: web.BaseRequest, body: dict[str, Any]) -> web.StreamResponse:
         return web.json_response({"detail": "Not Found"}, status=404)
@@ -288,7 +295,10 @@ class FakePooler(FakeVLLM):
     def on_openapi(self, body: Any) -> web.Response:
         if not self.has_schema:
             return refusal(404, "Not Found")
-        schemas = {"PoolingChatRequest": {"properties": dict.fromkeys(POOLING_FIELDS)}}
+        shown = {"properties": dict.fromkeys(POOLING_FIELDS)}
+        schemas = {"PoolingChatRequest": shown}
+        if self.task == "embed":
+            schemas["EmbeddingChatRequest"] = shown
         return web.json_response({"components": {"schemas": schemas}, "paths": {"/pooling": {}}})
 
     def on_tokenize(self, body: Any) -> web.Response:
@@ -318,6 +328,19 @@ class FakePooler(FakeVLLM):
         return web.json_response(
             {"model": body["model"], "data": [{"index": 0, "data": data}], "usage": usage}
         )
+
+    def on_embeddings(self, body: Any) -> web.Response:
+        """Its vector is the text's length and minus one, as base64 where that is asked for."""
+        pooled = self.on_pooling(body)
+        if pooled.status != 200:
+            return pooled
+        shown = json.loads(pooled.text or "")
+        if self.reply is None:
+            vector: Any = [*shown["data"][0].pop("data"), -1.0]
+            if body.get("encoding_format") == "base64":
+                vector = b64encode(struct.pack("<2f", *vector)).decode()
+            shown["data"][0]["embedding"] = vector
+        return web.json_response(shown)
 
     def row(self, value: int) -> list[float]:
         return [float(value + n) for n in range(self.num_classes)]

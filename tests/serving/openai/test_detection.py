@@ -74,7 +74,7 @@ def test_vllm_is_found_and_asked_once():
 
     assert engine.server_version == "0.32.0"
     assert engine.context_tokens == 100
-    more = {Capability.PREFIX_CACHE, Capability.SCORE, Capability.LORA}
+    more = {Capability.PREFIX_CACHE, Capability.SCORE, Capability.LORA, Capability.NEXT_TOKENS}
     assert engine.capabilities == GENERIC_CAPABILITIES | more
     assert engine.decoding_rules == {"stop": "stop strings", "constraint": "structured outputs"}
 
@@ -83,7 +83,7 @@ def test_a_generic_server_keeps_the_generic_capabilities():
     """A server without vLLM's paths is taken for no more than it was; its context is learnt."""
 
     async def act():
-        async with StubServer(context_tokens=77) as server:
+        async with StubServer(context_tokens=77, has_embeddings=False) as server:
             engine = connect(server.url)
             await engine.prepare()
             await engine.aclose()

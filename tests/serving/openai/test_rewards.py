@@ -87,7 +87,7 @@ def test_a_pooling_server_can_reward_and_nothing_else(task, has_schema):
 
 
 @pytest.mark.parametrize("has_schema", [True, False])
-def test_a_server_of_embeddings_does_neither(has_schema):
+def test_a_server_of_embeddings_neither_rewards_nor_completes(has_schema):
     """It is a pooler whose numbers are no rewards."""
     server = FakePooler("embed", has_schema=has_schema)
 
@@ -101,7 +101,7 @@ def test_a_server_of_embeddings_does_neither(has_schema):
 
     with_engine(server, act)
 
-    assert server.bodies == []
+    assert [body["input"] for body in server.bodies] == ["a"]  # by which it was found out
 
 
 @pytest.mark.parametrize("is_prepared", [True, False])

@@ -6,7 +6,14 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-SERVER = ("test_launch", "test_rules", "test_rules_durability", "test_server", "test_server_tokens")
+SERVER = (
+    "test_eval_search",
+    "test_launch",
+    "test_rules",
+    "test_rules_durability",
+    "test_server",
+    "test_server_tokens",
+)
 ENGINE = ("test_inprocess", "test_inprocess_rules", "test_inprocess_scoring")
 ALONE = ("test_inprocess_scripts", "test_layer_tap")
 """Files whose tests have nothing in common."""
