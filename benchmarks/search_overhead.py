@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from overhead import child, peak_bytes, resident_bytes
 from rows import Row, report
 
-from motet.search import MCTS, Ask, AStar, Beam, Particles, Problem, Step, search
+from motet.search import MCTS, Ask, AStar, Beam, Particles, Problem, SearchResult, Step, search
 from motet.search.environment import EnvironmentProblem, Outcome
 from motet.search.partials import Partial
 from motet.search.spending import NO_LIMITS, NOTHING
@@ -47,13 +48,17 @@ def steps_problem() -> Problem:
     """Each ask gets its steps, each partial solution a score."""
     drawn = tuple(Step(f"step {i}.", num_tokens=4) for i in range(64))
 
-    def propose(asks: list[Ask]) -> list[list[Step]]:
+    def propose(asks: Sequence[Ask]) -> list[list[Step]]:
         return [list(drawn[: ask.n]) for ask in asks]
 
-    def score(partials: list[Partial]) -> list[float]:
+    def score(partials: Sequence[Partial]) -> list[float]:
         return [len(partial.steps[-1].text) * partial.depth % 7 / 7 for partial in partials]
 
     return Problem(propose=propose, score=score)
+
+
+def run(algorithm: Any, make_problem: Callable[[], Any]) -> SearchResult:
+    return asyncio.run(search(algorithm, make_problem()))
 
 
 def used_s(work: Callable[[], Any], turns: int) -> tuple[float, Any]:
@@ -81,9 +86,7 @@ def measure_mcts(turns: int, num: int) -> list[Row]:
     }
     rows = []
     for name, algorithm in settings.items():
-        seconds, result = used_s(
-            lambda chosen=algorithm: asyncio.run(search(chosen, environment())), turns
-        )
+        seconds, result = used_s(functools.partial(run, algorithm, environment), turns)
         assert result.why == "done", result.error
         print(f"MCTS, {name}: {num} simulations in {seconds:.3f} s, a tree of {len(result.tree)}")
         rows.append(Row(f"MCTS, {name}: simulations a second", num / seconds, 20_000, "at least"))
@@ -92,7 +95,6 @@ def measure_mcts(turns: int, num: int) -> list[Row]:
 
 def measure_expansions(turns: int) -> list[Row]:
     """CPU microseconds for each proposal asked for, its score and its node among them."""
-    problem = steps_problem()
     algorithms = {
         "A*, k 4, 100 expansions": AStar(k=4, max_expansions=100, max_depth=12),
         "beam, 64 x 4, 40 steps": Beam(n=256, width=4, max_steps=40),
@@ -100,9 +102,7 @@ def measure_expansions(turns: int) -> list[Row]:
     }
     rows = []
     for name, algorithm in algorithms.items():
-        seconds, result = used_s(
-            lambda chosen=algorithm: asyncio.run(search(chosen, problem)), turns
-        )
+        seconds, result = used_s(functools.partial(run, algorithm, steps_problem), turns)
         assert result.error is None, result.error
         num = result.spend.proposals
         rows.append(Row(f"{name}: CPU a proposal ({num})", seconds / num * 1e6, 100, unit="us"))
