@@ -282,6 +282,9 @@ class Completion:
     """Log of the importance weight, in nats, where a `weighted` rule held."""
     violation: str | None = None
     """Identity of a decoding rule that the whole text breaks, although the engine was to hold it."""
+    num_tokens: int | None = field(default=None, compare=False)
+    """As a prompt's value, where the engine names no tokens: this one's share of those that its
+    reply used. None where `token_ids` tell, or nothing does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,18 @@ class EngineUnavailableError(EngineError):
 
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.status = status
+        """Of what was answered; None where nothing was."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody is there: a server that fails at one request (500) still is."""
+        return self.status in (None, 502, 503, 504)
 
 
 class RateLimitedError(EngineError):
@@ -291,7 +300,7 @@ def restore_error(described: Mapping[str, Any]) -> MotetError:
     """Rebuild an error that `describe_error` wrote; an unknown class becomes a `MotetError`."""
     cls = _find_class(str(described.get("type")))
     fields: dict[str, Any] = {}
-    for name in ("completion", "partial", "failures", "place", "retry_after_s"):
+    for name in ("completion", "partial", "failures", "place", "retry_after_s", "status"):
         code = getattr(cls.__init__, "__code__", None)
         if code is not None and name in code.co_varnames:
             fields[name] = () if name == "failures" else None

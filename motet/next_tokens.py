@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import heapq
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,25 @@ class NextTokens:
                 f"{len(self.texts)} texts"
             )
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def read(value: Any) -> NextTokens:
+            if isinstance(value, NextTokens):
+                return value
+            try:
+                return load_next(value)
+            except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as exc:
+                raise ValueError(f"{value!r:.80} is no NextTokens: {exc!r}") from exc
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                dump_next, when_used="json"
+            ),
+        )
+
 
 def check_next(request: Request) -> None:
     """Refuse a request for next tokens that asks for something else as well.
@@ -83,14 +103,19 @@ def likeliest(logprobs: Mapping[int, float], k: int, ends: Sequence[int]) -> lis
 
 
 def dump_next(value: NextTokens) -> dict[str, Any]:
-    """Return `value` as plain JSON; log-probabilities of the whole vocabulary as 32-bit floats."""
-    shown: dict[str, Any] = {"ends": value.ends, "text": value.text}
+    """Return `value` as plain JSON; log-probabilities of the whole vocabulary as 32-bit floats.
+
+    JSON has no -inf; null stands for it.
+    """
+    shown: dict[str, Any] = {"ends": list(value.ends), "text": value.text}
     if value.texts:
-        shown["texts"] = value.texts
-    if isinstance(value.logprobs, array):
+        shown["texts"] = list(value.texts)
+    if isinstance(value.logprobs, array) and value.ids == range(len(value.ids)):
         shown["packed"] = base64.b64encode(value.logprobs.tobytes()).decode()
     else:
-        shown |= {"ids": list(value.ids), "logprobs": list(value.logprobs)}
+        logprobs = [None if each == -math.inf else each for each in value.logprobs]
+        is_whole = isinstance(value.ids, range) and value.ids == range(len(logprobs))
+        shown |= {"ids": None if is_whole else list(value.ids), "logprobs": logprobs}
     return shown
 
 
@@ -100,7 +125,8 @@ def load_next(shown: Mapping[str, Any]) -> NextTokens:
     if "packed" in shown:
         logprobs = array("f", base64.b64decode(shown["packed"]))
         return NextTokens(range(len(logprobs)), logprobs, texts, ends, shown["text"])
-    ids, some = tuple(shown["ids"]), tuple(shown["logprobs"])
+    some = tuple(-math.inf if each is None else float(each) for each in shown["logprobs"])
+    ids = range(len(some)) if shown["ids"] is None else tuple(shown["ids"])
     return NextTokens(ids, some, texts, ends, shown["text"])
 
 

@@ -287,6 +287,8 @@ class Prompt(FunctionOperation, Generic[R]):
         asked = len(self.binding.candidates) or self.binding.samples or 1
         if len(reply.completions) != asked:
             raise EngineError(f"the engine gave {len(reply.completions)} completions for n={asked}")
+        if self.answer.annotation is Completion:
+            reply = _counted(reply)
         if self.binding.candidates:
             return _scores(self.binding.candidates, reply)
         if self.binding.samples is None:
@@ -308,6 +310,20 @@ class Prompt(FunctionOperation, Generic[R]):
 
     def load(self, ref: Ref[Any], data: bytes) -> Any:
         return self.read(load_reply(data))
+
+
+def _counted(reply: Reply) -> Reply:
+    """Share out the tokens of a reply that names none."""
+    used, num = reply.usage.completion_tokens, len(reply.completions)
+    if not used or any(each.token_ids for each in reply.completions):
+        return reply
+    return replace(
+        reply,
+        completions=tuple(
+            replace(each, num_tokens=used // num + (place < used % num))
+            for place, each in enumerate(reply.completions)
+        ),
+    )
 
 
 def _scores(candidates: tuple[str, ...], reply: Reply) -> Scores:

@@ -25,11 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # With several workers the longest go first, so that none is left alone with one at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None or _is_of_vllm(item))
     if importlib.util.find_spec("vllm") is None:
         reason = pytest.mark.skip(reason="vLLM is not installed; `make test-vllm` installs it")
         for item in items:
-            if item.get_closest_marker("vllm") is not None:
+            if _is_of_vllm(item):
                 item.add_marker(reason)
+
+
+def _is_of_vllm(item: pytest.Item) -> bool:
+    return item.get_closest_marker("vllm") is not None
 
 
 @pytest.hookimpl(optionalhook=True)

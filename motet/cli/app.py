@@ -78,8 +78,10 @@ def _told(work: Callable[[], Any], *, is_debug: bool) -> int:
             raise exc.__context__ from None
         raise
     except InterruptedRunError as exc:
-        hint = resume_command(exc.run_id) if exc.run_id and exc.is_kept else None
-        return _complain("interrupted", f"resume it by: {hint}" if hint else None, INTERRUPTED, "")
+        hint = None
+        if exc.run_id and exc.is_kept:
+            hint = f"resume it by: {resume_command(exc.run_id, exc.store_option)}"
+        return _complain("interrupted", hint, INTERRUPTED, "")
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", None, INTERRUPTED, "")
     except Exception as exc:
@@ -98,7 +100,7 @@ def _tell(exc: Exception) -> int:
         return _complain(failure.message, failure.hint, exit_code(exc) or FAILED)
     if isinstance(exc, _Usage):
         context: Any = getattr(exc, "ctx", None)
-        hint = f"see `{context.command_path} --help`" if context is not None else None
+        hint = f"see `{_path(context)} --help`" if context is not None else None
         message = exc.format_message()  # type: ignore[attr-defined]
         if not message.strip():  # without arguments the help was shown instead
             return 2
@@ -111,6 +113,12 @@ def _tell(exc: Exception) -> int:
         "--debug shows where; please report it",
         BUG,
     )
+
+
+def _path(context: Any) -> str:
+    """Return the command as typed, with the program whose options it takes."""
+    program = getattr(context.command, "program", None)
+    return f"{context.command_path} {program}" if program else str(context.command_path)
 
 
 def _complain(message: str, hint: str | None, code: int, label: str = "error: ") -> int:

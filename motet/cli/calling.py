@@ -179,8 +179,15 @@ def _refuse_missing(entry: Input, inputs: list[Input], program: str) -> None:
     option = f"--{entry.name.strip('_').replace('_', '-')}"
     if entry.kind == "function":
         hint = f"give {option} FILE.PY:NAME"
+    elif entry.kind == "python":
+        hint = (
+            f"{entry.name} is an object of Python: write a program in a file that makes it and "
+            f"calls {program}, and run that by `motet run file.py:name`"
+        )
     elif entry is positional_input(inputs):
         hint = f"give it behind the program's name, or as {option}; - reads stdin, @FILE a file"
     else:
         hint = f"give {option} {entry.metavar}"
+        if entry.algorithms:
+            hint += f", one of {', '.join(entry.algorithms)}; with settings as in beam(n=16)"
     raise CommandError(f"{program} needs {entry.name}", hint)

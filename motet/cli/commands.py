@@ -36,6 +36,7 @@ class ProgramCommand(TyperCommand):
             return super().make_context(info_name, args, parent, **extra)
         found = find_program(args[place])
         command = self._command_for(found, info_name)
+        command.program = args[place]  # type: ignore[attr-defined]
         return command.make_context(info_name, list(args), parent, **extra)
 
     def _find(self, args: list[str]) -> int | None:

@@ -11,7 +11,9 @@ from motet.cli.eval_folder import write_file
 from motet.cli.eval_search import FIGURES, PLOT, SUMMARY, bounds, tell_left_out
 from motet.cli.failures import FAILED, OK, CommandError
 from motet.cli.terminal import as_json, counted, note, show_table, write
+from motet.errors import ConfigError
 
+_EVALUATOR_HINT = "name one by --evaluator NAME"
 COLUMNS = ["METHOD", "SOLUTIONS", "ACCURACY", "95%", "GAIN", "95%", "SCORES"]
 
 
@@ -19,20 +21,27 @@ def replay_command(values: dict[str, Any]) -> int:
     """Replay a file; print the table. Exit with 1 where rows were left out."""
     from motet.programs.frontier.plot import SCORES, SOLUTIONS, frontier_svg
     from motet.programs.frontier.points import points_of
-    from motet.programs.frontier.recorded import read_recorded
+    from motet.programs.frontier.recorded import UNNAMED, read_recorded
     from motet.programs.frontier.replay import ONE, replayed
 
     bad: list[str] = []
-    problems = read_recorded(
-        values["file"],
-        limit=values["limit"],
-        evaluator=values["evaluator"],
-        aggregate=values["aggregate"],
-        on_bad_row=bad.append,
-    )
+    try:
+        problems = read_recorded(
+            values["file"],
+            limit=values["limit"],
+            evaluator=values["evaluator"],
+            aggregate=values["aggregate"],
+            on_bad_row=bad.append,
+        )
+    except ConfigError as exc:
+        if UNNAMED not in str(exc):
+            raise
+        raise CommandError(str(exc), _EVALUATOR_HINT) from exc
     figures = replayed(problems, budgets=values["budgets"] or None, num_seeds=values["seeds"])
     points = points_of(figures, base=ONE)
     tell_left_out(bad)
+    if any(UNNAMED in each for each in bad):
+        note(f"hint: {_EVALUATOR_HINT}")
     summary = {
         "num_questions": len(problems),
         "num_rows_left_out": len(bad),

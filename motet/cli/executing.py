@@ -80,13 +80,17 @@ def execute(job: Job, observers: list[Observer]) -> Result[Any]:
         )
 
     def hint() -> str | None:
-        return resume_command(watch.run_id) if watch.run_id and is_kept else None
+        if watch.run_id is None or not is_kept:
+            return None
+        return resume_command(watch.run_id, settings.store_option)
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return run_interruptibly(work(), hint)
     except asyncio.CancelledError:
-        raise InterruptedRunError(watch.run_id, is_kept=is_kept) from None
+        raise InterruptedRunError(
+            watch.run_id, is_kept=is_kept, store_option=settings.store_option
+        ) from None
 
 
 def run_interruptibly(work: Coroutine[Any, Any, T], resume_hint: Callable[[], str | None]) -> T:

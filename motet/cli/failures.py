@@ -16,10 +16,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from motet.errors import (
     BudgetExhaustedError,
+    CapabilityError,
     ConfigError,
     CutOffReplyError,
     EngineTimeoutError,
@@ -52,11 +54,14 @@ class CommandError(Exception):
 class InterruptedRunError(Exception):
     """The user stopped a run."""
 
-    def __init__(self, run_id: str | None, *, is_kept: bool) -> None:
+    def __init__(
+        self, run_id: str | None, *, is_kept: bool, store_option: str | None = None
+    ) -> None:
         super().__init__("interrupted")
         self.run_id = run_id
         self.is_kept = is_kept
         """Whether the run stands in a store, to be resumed."""
+        self.store_option = store_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def exit_code(error: MotetError) -> int:
 
 def is_refused(error: RunFailedError) -> bool:
     """Whether a run ended by a wrong setting before it called a model; resuming it says the same."""
-    if not isinstance(cause_of(error), ConfigError):
+    if not isinstance(cause_of(error), (ConfigError, CapabilityError)):
         return False
     return error.partial is not None and not error.partial.usage.calls
 
@@ -119,6 +124,11 @@ def _hint(error: MotetError) -> str | None:
     if isinstance(error, ModelNotFoundError):
         return (
             "`motet models --url URL` lists the models of a server, `motet models` the local ones"
+        )
+    if isinstance(error, CapabilityError):
+        return (
+            "vLLM servers and local:smollm2 can do most of what a model may lack; a vote needs no "
+            "scores: best-of-n(choose='majority')"
         )
     if isinstance(error, BudgetExhaustedError):
         option = {
@@ -143,15 +153,24 @@ def can_resuming_help(cause: MotetError) -> bool:
     return isinstance(cause, mendable) or not is_final(cause)
 
 
-def way_on(cause: MotetError, run_id: str, *, is_kept: bool, has_max_tokens: bool) -> str | None:
+def way_on(
+    cause: MotetError,
+    run_id: str,
+    *,
+    is_kept: bool,
+    has_max_tokens: bool,
+    store_option: str | None = None,
+    has_replies: bool = True,
+) -> str | None:
     """What to do after `cause` ended the run; None where there is nothing to say."""
     if can_resuming_help(cause):
-        return f"resume it by: {resume_command(run_id)}" if is_kept else None
+        return f"resume it by: {resume_command(run_id, store_option)}" if is_kept else None
     ways = []
     if any(isinstance(found, CutOffReplyError) for found in _leaves(cause)):
         ways.append("raise --max-tokens" if has_max_tokens else "raise the prompt's max_tokens")
-    if is_kept:
-        ways.append(f"`motet runs show {run_id} --prompts` shows what was said")
+    if is_kept and has_replies:
+        shown = f"motet runs show {run_id} --prompts{_with_store(store_option)}"
+        ways.append(f"`{shown}` shows what was said")
     return "hint: " + "; ".join(ways) if ways else None
 
 
@@ -161,5 +180,15 @@ def _leaves(error: MotetError) -> list[MotetError]:
     return [error]
 
 
-def resume_command(run_id: str) -> str:
-    return f"motet runs resume {run_id}"
+def resume_command(run_id: str, store_option: str | None = None) -> str:
+    """Return the command that resumes a run; `store_option` is what `--store` gave."""
+    return f"motet runs resume {run_id}{_with_store(store_option)}"
+
+
+def _with_store(given: str | None) -> str:
+    if given is None:
+        return ""
+    scheme, mark, _ = given.partition("://")
+    if mark and not scheme.startswith("sqlite"):
+        return " --store URL"  # it may hold a password, in more places than one
+    return f" --store {shlex.quote(given)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import difflib
 import inspect
 import json
@@ -21,7 +22,10 @@ from motet.operations import FunctionOperation
 from motet.outputs import adapter
 from motet.types import Chat, Message
 
-Kind: TypeAlias = Literal["text", "flag", "choice", "whole", "number", "model", "function", "json"]
+Kind: TypeAlias = Literal[
+    "text", "flag", "choice", "whole", "number", "model", "function", "json", "python"
+]
+"""`python` is an object that no text stands for."""
 _LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
 _METAVARS = {"whole": "INTEGER", "number": "NUMBER", "function": "FILE.PY:NAME"}
 
@@ -41,6 +45,10 @@ class Input:
     may_be_none: bool = False
     takes_function: bool = False
     """Whether `file.py:name` may stand for a function."""
+    takes_object: bool = False
+    """Whether a text that is a JSON object stands for one."""
+    algorithms: tuple[str, ...] = ()
+    """Names of those that it takes; empty where it takes none, or its help names them."""
 
     @property
     def is_required(self) -> bool:
@@ -86,7 +94,9 @@ class Input:
                 return self._choice(text)
             case "function":
                 raise ValueError("a function is written file.py:name")
-        return text
+            case "python":
+                raise ValueError("it is an object, which is given in Python only")
+        return _object_or_text(text) if self.takes_object else text
 
     def _choice(self, text: str) -> Any:
         named = {str(choice): choice for choice in self.choices}
@@ -132,7 +142,9 @@ def _shape(annotation: Any) -> dict[str, Any]:
     if any(_mentions_model(o) for o in rest):
         return {**shape, "kind": "model", "is_list": not any(o is Model for o in rest)}
     if str in rest or Any in rest or Chat in rest:
-        return {**shape, "kind": "text"}
+        takes_object = any(dataclasses.is_dataclass(o) for o in rest)
+        names = _algorithms(rest) if str in rest else ()
+        return {**shape, "kind": "text", "takes_object": takes_object, "algorithms": names}
     if len(rest) == 1 and get_origin(rest[0]) in _LISTS and get_origin(rest[0]) is not tuple:
         inner = _shape(get_args(rest[0])[0])
         return {**inner, **shape, "is_list": not inner.get("is_list", False)}
@@ -144,7 +156,48 @@ def _shape(annotation: Any) -> dict[str, Any]:
             return {**shape, "kind": name}
     if set(rest) == {int, float}:
         return {**shape, "kind": "number"}
+    if rest and not any(_is_writable(o) for o in rest):
+        return {**shape, "kind": "python"}
     return {**shape, "kind": "json"}
+
+
+def _algorithms(options: list[Any]) -> tuple[str, ...]:
+    from motet.search.algorithm import Algorithm
+    from motet.search.registry import ALGORITHMS
+
+    if not any(get_origin(o) is Algorithm or o is Algorithm for o in options):
+        return ()
+    return tuple(sorted(ALGORITHMS))
+
+
+def _is_writable(annotation: Any) -> bool:
+    """Whether JSON can stand for a value of this type; functions and foreign objects have none."""
+    if dataclasses.is_dataclass(annotation):
+        hints = _hints(annotation)
+        required = [each.name for each in _init_fields(annotation) if _is_required(each)]
+        return not any(_is_function(o) for name in required for o in _options(hints.get(name)))
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+
+    try:
+        adapter(annotation)
+    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeError):
+        return False
+    return True
+
+
+def _init_fields(kind: Any) -> list[dataclasses.Field[Any]]:
+    return [each for each in dataclasses.fields(kind) if each.init]
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind)
+    except (NameError, TypeError):  # a type that is imported for the checker alone
+        return {}
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -219,6 +272,9 @@ def _typed(entry: Input, value: Any, make_model: Callable[[str], Model]) -> Any:
         return find_function(value)
     if entry.kind == "function" and value is not None:
         raise entry.wrong(value, "a function is written file.py:name")
+    if entry.kind == "python" and value is not None:
+        raise entry.wrong(value, "it is an object, which is given in Python only")
+    _refuse_unknown_keys(entry, entry.annotation, value)
     if isinstance(value, str) and str in _options(entry.annotation):
         return value
     from pydantic import ValidationError
@@ -242,6 +298,47 @@ def _typed(entry: Input, value: Any, make_model: Callable[[str], Model]) -> Any:
         ) from None
 
 
+def _refuse_unknown_keys(entry: Input, annotation: Any, value: Any) -> None:
+    """Refuse what a dataclass would leave out in silence.
+
+    Raises:
+        CommandError: Names the key, and those that are known.
+    """
+    options = [o for o in _options(annotation) if o is not types.NoneType]
+    if isinstance(value, list):
+        for option in options:
+            if get_origin(option) in _LISTS and get_args(option):
+                for part in value:
+                    _refuse_unknown_keys(entry, get_args(option)[0], part)
+    if not isinstance(value, dict):
+        return
+    kinds = [o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]
+    if not kinds or any(_takes_any_key(o) for o in options):
+        return
+    known = {each.name: kind for kind in kinds for each in _init_fields(kind)}
+    for key, part in value.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            names = ", ".join(known) or "no keys"
+            raise CommandError(f"{entry.name} has no {key!r}", f"{hint}there are {names}")
+        _refuse_unknown_keys(entry, _hints(known[key]).get(key, Any), part)
+
+
+def _takes_any_key(annotation: Any) -> bool:
+    """Whether a JSON object may stand for the type with keys that are not known here, or that
+    pydantic checks.
+    """
+    kind = get_origin(annotation) or annotation
+    return (
+        kind is Any
+        or not isinstance(kind, type)
+        or hasattr(kind, "__get_pydantic_core_schema__")
+        or hasattr(kind, "__pydantic_core_schema__")
+        or issubclass(kind, collections.abc.Mapping)
+    )
+
+
 def _is_chat_only(annotation: Any, value: Any) -> bool:
     return Chat in _options(annotation) and isinstance(value, list)
 
@@ -254,6 +351,13 @@ def _models(entry: Input, value: Any, make_model: Callable[[str], Model]) -> Any
     if isinstance(value, list):
         return [_models(entry, part, make_model) for part in value]
     raise entry.wrong(value, "a model is written as text, such as local:smollm2")
+
+
+def _object_or_text(text: str) -> Any:
+    try:
+        return json.loads(text) if text.startswith("{") else text
+    except ValueError:
+        return text
 
 
 def _number(text: str, kind: Kind) -> float:

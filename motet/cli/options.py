@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -195,6 +196,10 @@ def _doc(entry: Input, default_model: str | None) -> str:
     parts = [entry.help] if entry.help else []
     if entry.kind == "function":
         parts.append("A function, only from a file.")
+    if entry.kind == "python":
+        parts.append("An object, only from a program in a file.")
+    if entry.algorithms:
+        parts.append(f"One of {', '.join(entry.algorithms)}.")
     if entry.is_list:
         parts.append("Repeatable.")
     if entry.is_required and entry.kind == "model":
@@ -204,9 +209,25 @@ def _doc(entry: Input, default_model: str | None) -> str:
     elif entry.is_required:
         parts.append("Required.")
     elif not (entry.default is None or entry.default == ""):
-        shown = str(entry.default)
+        shown = _shown_default(entry.default)
         parts.append(f"Default: {shown if len(shown) <= 60 else shown[:57] + '...'}.")
     return _escaped(" ".join(parts))
+
+
+def _shown_default(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.isprintable() else ascii(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        set_to = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        if all(each is None for each in set_to.values()):
+            return "none"
+        changed = [
+            f"{each.name}={set_to[each.name]!r}"
+            for each in dataclasses.fields(value)
+            if each.default_factory is dataclasses.MISSING and set_to[each.name] != each.default
+        ]
+        return f"{type(value).__name__}({', '.join(changed)})"
+    return str(getattr(value, "__name__", value))
 
 
 def _escaped(text: str) -> str:

@@ -101,6 +101,7 @@ def run_invocation(
             outcome,
             is_json=is_json,
             is_kept=settings.store_or_none is not None,
+            store_option=settings.store_option,
             has_max_tokens="max_tokens" in names,
         )
     result = outcome
@@ -147,7 +148,12 @@ def _result_json(result: Result[Any], cost: float | None) -> dict[str, Any]:
 
 
 def tell_failed(
-    error: RunFailedError, *, is_json: bool, is_kept: bool, has_max_tokens: bool = False
+    error: RunFailedError,
+    *,
+    is_json: bool,
+    is_kept: bool,
+    store_option: str | None = None,
+    has_max_tokens: bool = False,
 ) -> int:
     """Tell why a run failed and how to go on; return the exit code."""
     failure = describe(error)
@@ -158,7 +164,14 @@ def tell_failed(
     if partial is not None and partial.usage.calls:
         note(f"paid for so far: {shown_usage(partial.usage, partial.cost, None)}")
     cause: MotetError = cause_of(error)
-    told = way_on(cause, error.run_id, is_kept=is_kept, has_max_tokens=has_max_tokens)
+    told = way_on(
+        cause,
+        error.run_id,
+        is_kept=is_kept,
+        has_max_tokens=has_max_tokens,
+        store_option=store_option,
+        has_replies=partial is None or partial.usage.calls > 0,
+    )
     if told and not is_refused(error):
         note(told)
     if is_json:

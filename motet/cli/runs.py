@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from motet.cli.failures import OK, STORE, can_resuming_help
+from motet.cli.failures import OK, STORE, can_resuming_help, resume_command
 from motet.cli.stores import ask, find_run, opened_store
 from motet.cli.terminal import (
     as_json,
@@ -164,8 +164,9 @@ def show_run(
         ]
         write(as_json(shown))
         return OK
-    for line in _head(record, is_executed):
-        write(line if line.startswith("error") else fitted(line))
+    for line in _head(record, is_executed, settings.store_option):
+        is_whole = line.startswith(("error", "resume"))
+        write(line if is_whole else fitted(line))
     for line in call_lines(calls, values, requests):
         write(line if has_prompts else fitted(line), raw=is_raw)
     return OK
@@ -185,7 +186,7 @@ async def _read_run(
     return record, calls, values, requests
 
 
-def _head(record: RunRecord, is_executed: bool) -> list[str]:
+def _head(record: RunRecord, is_executed: bool, store_option: str | None) -> list[str]:
     from motet.cli.terminal import shown_usage
 
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created_at))
@@ -200,7 +201,7 @@ def _head(record: RunRecord, is_executed: bool) -> list[str]:
         kind, message = record.error.get("type"), record.error.get("message")
         lines.append(f"error    {kind}: {one_line(str(message), 400)}")
     if record.status != "finished" and not is_executed and _may_resume(record):
-        lines.append(f"resume   motet runs resume {record.run_id}")
+        lines.append(f"resume   {resume_command(record.run_id, store_option)}")
     return lines
 
 

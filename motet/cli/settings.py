@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     _is_key_own: bool = PrivateAttr(default=True)
     """Whether `api_key` is the user's, and not one that the folder's file holds."""
     _is_store_foreign: bool = PrivateAttr(default=False)
+    _store_option: str | None = PrivateAttr(default=None)
     _is_all_foreign: bool = PrivateAttr(default=False)
     """Whether every model was named by somebody else than the user."""
 
@@ -88,6 +89,11 @@ class Settings(BaseSettings):
         if self.store is None:
             return "default"
         return None if self.store == "none" else self.store
+
+    @property
+    def store_option(self) -> str | None:
+        """What `--store` gave; None where the store comes from elsewhere."""
+        return self._store_option
 
     @property
     def budget(self) -> Budget | None:
@@ -113,6 +119,7 @@ class Settings(BaseSettings):
         self._foreign_model = self.model if "model" in foreign else None
         self._is_store_foreign = "store" in foreign
         self._is_key_own = "api_key" not in foreign
+        self._store_option = options.get("store")
 
     def note_kept(self, before: Settings, model: str | None) -> None:
         """Note that `model` is that of a run, which the store of `before` holds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from motet.cli.failures import STORE, CommandError
@@ -22,16 +23,45 @@ def opened_store(settings: Settings) -> Iterator[Store]:
     """Open the store that the settings name.
 
     Raises:
-        CommandError: They name none.
+        CommandError: They name none, or one that does not exist.
     """
     where = settings.store_or_none
     if where is None:
         raise CommandError("the store is none, so there are no runs", "name one by --store PATH")
+    if where != "default" and not _may_exist(where):
+        raise CommandError(
+            f"there is no store at {where}", "name another by --store PATH", code=STORE
+        )
     from motet.runtime.running import default_store_path
     from motet.store import Store
 
     with Store.open(default_store_path() if where == "default" else where) as store:
         yield store
+
+
+def _may_exist(where: str) -> bool:
+    """Whether a store may be there: of a file that exists, of any other place always."""
+    path: str | None = where
+    scheme, mark, _ = where.partition("://")
+    if mark or where == ":memory:":
+        if not scheme.startswith("sqlite"):
+            return True
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            path = make_url(where).database
+        except (ArgumentError, ValueError):
+            return True  # opening it says what is wrong
+    if path in (None, "", ":memory:"):
+        return True
+    try:
+        Path(str(path)).expanduser().stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError, RuntimeError):
+        return True  # opening it says what is wrong
+    return True
 
 
 def ask(settings: Settings, question: Callable[[Store], Awaitable[T]]) -> T:

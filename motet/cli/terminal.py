@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from array import array
 from typing import TYPE_CHECKING, Any, TextIO
 
 from motet.observers.escaping import escaped, one_line
@@ -67,7 +68,11 @@ def plain(value: Any) -> Any:
 
 
 def _dumped(value: Any) -> Any:
-    """A class that says itself how it is written is written so; any other shows its repr."""
+    """Numbers are a list of them, and a class that says itself how it is written is written so;
+    any other shows its repr.
+    """
+    if isinstance(value, (range, array)):
+        return list(value)
     kind: type = type(value)
     if not hasattr(kind, "__get_pydantic_core_schema__"):
         return repr(value)

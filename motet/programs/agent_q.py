@@ -13,6 +13,7 @@ from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.algorithms import chosen
+from motet.programs.asides import Asides
 from motet.programs.environments import Arrival, Environment, arrive, legal_action
 from motet.programs.quoting import AS_DATA, numbered, tagged
 from motet.programs.replies import labelled, tokens_of, whole_replies
@@ -160,7 +161,7 @@ async def agent_q(
         temperature: Of the actor; None leaves it to the model.
         critic_temperature: Of the critic.
         reply_tokens: Most tokens of a reply.
-        limits: What the search may use.
+        limits: What the search may use; `max_tokens` bounds the tokens of all replies.
         seed: Of the algorithm's own chance; that of the samples comes from the run.
 
     Raises:
@@ -199,6 +200,8 @@ async def agent_q(
         criticise=calls.criticise,
         is_terminal=_is_over,
         step_tokens=n * reply_tokens,
+        choice_tokens=reply_tokens,
+        tokens_aside=calls.asides.take,
     )
     result = await search(algorithm, problem, seed=seed, limits=limits)
     best = best_of(result, calls.failures)
@@ -248,6 +251,7 @@ class _Acting(SearchCalls):
     critic: Model
     temperatures: tuple[float | None, float | None]
     reply_tokens: int
+    asides: Asides = field(default_factory=Asides)
     num_illegal: int = 0
     num_unread: int = 0
 
@@ -271,12 +275,14 @@ class _Acting(SearchCalls):
         if not said:
             self.note(f"the reply names no action: {reply.text[:80]!a}")
             self.num_unread += 1
+            self.asides.put([reply], self.reply_tokens)
             return None
         # What stands behind the first one goes on with a world that the model made up.
         action = legal_action(said[0], actions)
         if action is None:
             self.note(f"the action {said[0][:80]!a} is not legal where it was proposed")
             self.num_illegal += 1
+            self.asides.put([reply], self.reply_tokens)
             return None
         thought = " ".join(labelled(reply, "Thought")[:1])
         num_tokens = tokens_of(reply, self.reply_tokens)
@@ -303,6 +309,7 @@ class _Acting(SearchCalls):
             candidates = [_candidate(step) for step in choice.actions]
             refs.append(asked(*self._seen(choice.state), candidates))
         replies = await self.values(refs)
+        self.asides.put(replies, self.reply_tokens)
         return [
             reply if isinstance(reply, Lost) else self._choice(reply, choice)
             for choice, reply in zip(choices, replies, strict=True)

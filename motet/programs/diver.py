@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from motet.engine import Capability
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.algorithms import chosen
+from motet.programs.capabilities import Need, refuse_unable
 from motet.programs.chats import as_chat
+from motet.programs.quoting import tagged
 from motet.programs.solution import Solution, solution_of
 from motet.programs.token_calls import TokenCalls
 from motet.prompts import prompt
@@ -27,7 +31,7 @@ REVERSE = (
 
 
 def _reverse_chat(text: str, instruction: str) -> str:
-    return f"{instruction}\n\n<reply>\n{text}\n</reply>"
+    return f"{instruction}\n\n{tagged('reply', text)}"
 
 
 @prompt(chat=_reverse_chat)
@@ -43,7 +47,7 @@ async def diver(
     model: Model,
     source: str | None = None,
     judge: Model | None = None,
-    algorithm: Diver | None = None,
+    algorithm: Diver | str | None = None,
     reverse: str = REVERSE,
     instruction: str = "",
     limits: Limits = NO_LIMITS,
@@ -62,7 +66,7 @@ async def diver(
             question's text.
         judge: Says how likely the source is given the answer; it has to score candidates. None is
             `model`.
-        algorithm: `Diver()` by default.
+        algorithm: `Diver(...)` or its text: `diver(alpha=0.3)`; None is `Diver()`.
         reverse: Tells the judge to write the source.
         instruction: Added to the system turn; empty for none.
         limits: What the search may use.
@@ -76,12 +80,15 @@ async def diver(
 
     Source: as of `Diver`; the prompt in reverse is ours.
     """
-    chosen = Diver() if algorithm is None else algorithm
-    if not isinstance(chosen, Diver):
-        raise ConfigError(f"algorithm is {chosen!r}; it must be a Diver")
+    algorithm = Diver() if algorithm is None else chosen(algorithm, diver=Diver)
     read = chat_text(as_chat(question)) if source is None else source
     if not read:
         raise ConfigError("source is ''; it must be a text")
+    needs = [Need("model", model, Capability.NEXT_TOKENS)]
+    if algorithm.weight:
+        scoring = Need("model", model, Capability.SCORE)
+        needs.append(scoring if judge is None else Need("judge", judge, Capability.SCORE))
+    await refuse_unable(needs)
     calls = _Diving(
         question=question,
         model=model,
@@ -91,7 +98,7 @@ async def diver(
         reverse=reverse,
     )
     problem = DiverProblem(top_tokens=calls.top_tokens, input_logprob=calls.source_logprobs)
-    result = await search(chosen, problem, seed=seed, limits=limits)
+    result = await search(algorithm, problem, seed=seed, limits=limits)
     return solution_of(result, calls.failures)
 
 
@@ -106,5 +113,5 @@ class _Diving(TokenCalls):
     async def source_logprobs(self, partials: Sequence[Partial]) -> list[float | Lost]:
         bound = message_behind.on(self.judge).scores([self.source])
         texts = [partial.text for partial in partials]
-        found = await self.values_of(texts, lambda text: bound(text, self.reverse))
+        found = await self.values_of(texts, lambda text: bound(text, self.reverse), name="judge")
         return [each if isinstance(each, Lost) else each.logprobs[0] for each in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import JsonValue
@@ -14,6 +14,7 @@ from motet.operations import step
 from motet.refs import Ref
 from motet.search.environment import Outcome
 from motet.search.settings import function
+from motet.search.tools import checked_flag, checked_number
 
 T = TypeVar("T")
 Maybe: TypeAlias = Awaitable[T] | T
@@ -78,8 +79,12 @@ def arrival_of(environment: Environment, state: JsonValue, action: str | None) -
     world = environment
     found: Any = world.reset() if action is None else world.advance(state, action)
     reached = Outcome(found) if action is None else _checked(found)
-    is_over = reached.is_terminal or bool(world.is_terminal and world.is_terminal(reached.state))
-    actions = None if world.list_actions is None else world.list_actions(reached.state)
+    is_over = reached.is_terminal
+    if not is_over and world.is_terminal is not None:
+        is_over = checked_flag(world.is_terminal(reached.state), "is_terminal")
+    actions = None
+    if world.list_actions is not None:
+        actions = _listed(world.list_actions(reached.state))
     return _arrival(reached, is_over, world.observe(reached.state), actions)
 
 
@@ -93,10 +98,10 @@ async def arrival_awaited(
     reached = Outcome(found) if action is None else _checked(found)
     is_over = reached.is_terminal
     if not is_over and world.is_terminal is not None:
-        is_over = bool(await _settled(world.is_terminal(reached.state)))
+        is_over = checked_flag(await _settled(world.is_terminal(reached.state)), "is_terminal")
     actions = None
     if world.list_actions is not None:
-        actions = await _settled(world.list_actions(reached.state))
+        actions = _listed(await _settled(world.list_actions(reached.state)))
     return _arrival(reached, is_over, await _settled(world.observe(reached.state)), actions)
 
 
@@ -107,16 +112,22 @@ async def _settled(found: Any) -> Any:
 def _checked(outcome: Any) -> Outcome:
     if not isinstance(outcome, Outcome):
         raise SearchError(f"advance gave {outcome!r}; it must give an Outcome")
-    return outcome
+    return replace(outcome, reward=checked_number(outcome.reward, "the reward of advance"))
 
 
-def _arrival(reached: Outcome, is_over: bool, seen: Any, actions: Any) -> Arrival:
+def _listed(given: Any) -> tuple[str, ...]:
+    """Return the legal actions; without `list_actions` any text is one, with it those alone."""
+    is_list = isinstance(given, Sequence) and not isinstance(given, str)
+    if not is_list or not all(isinstance(each, str) and each.strip() for each in given):
+        raise SearchError(f"list_actions gave {given!r}; it must give a list of texts, none empty")
+    return tuple(given)
+
+
+def _arrival(
+    reached: Outcome, is_over: bool, seen: Any, actions: tuple[str, ...] | None
+) -> Arrival:
     if not isinstance(seen, str):
         raise SearchError(f"observe gave {seen!r}; it must give a text")
-    if actions is not None:
-        actions = tuple(actions)
-        if not all(isinstance(each, str) and each.strip() for each in actions):
-            raise SearchError(f"list_actions gave {actions!r}; it must give texts, none empty")
     return Arrival(reached.state, seen, actions, reached.reward, is_over)
 
 

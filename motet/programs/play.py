@@ -15,6 +15,7 @@ from motet.errors import BudgetExhaustedError, ConfigError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.algorithms import chosen
+from motet.programs.asides import Asides
 from motet.programs.environments import legal_action
 from motet.programs.quoting import AS_DATA, numbered, tagged
 from motet.programs.replies import labelled, whole_replies
@@ -142,7 +143,7 @@ async def play(
         num_values: Scores of a position, whose mean counts.
         temperature: Of all calls; None leaves it to the models.
         reply_tokens: Most tokens of a reply.
-        limits: What the search may use.
+        limits: What the search may use; `max_tokens` bounds the tokens of all replies.
         seed: Of the algorithm's own chance; that of the samples comes from the run.
 
     Raises:
@@ -186,6 +187,9 @@ async def play(
         fall_back_move=_fall_back,
         is_legal=_is_legal,
         fall_back_value=None if game.estimate is None else _estimate,
+        list_tokens=calls.list_tokens,
+        value_tokens=num_values * reply_tokens,
+        tokens_aside=calls.asides.take,
     )
     result = await search(algorithm, problem, seed=seed, limits=limits)
     best = best_of(result, calls.failures)
@@ -232,10 +236,16 @@ class _Playing(SearchCalls):
     num_moves: int
     num_values: int
     sampling: dict[str, Any]
+    asides: Asides = field(default_factory=Asides)
     num_named: int = 0
     """Legal moves that models named."""
     num_illegal: int = 0
     num_unread: int = 0
+
+    def list_tokens(self, side: str, state: Any) -> int:
+        """Return the most that listing a state's moves takes; nothing where nobody is asked."""
+        is_asked = len(state[side]) > self.num_moves
+        return self.num_moves * int(self.sampling["max_tokens"]) if is_asked else 0
 
     async def list_own(self, states: Sequence[Any]) -> list[list[str] | Lost]:
         return await self._named(states, "own")
@@ -262,6 +272,7 @@ class _Playing(SearchCalls):
         ]
 
     def _moves(self, replies: Sequence[Any], legal: Sequence[str]) -> list[str] | Lost:
+        self.asides.put(replies, self.sampling["max_tokens"])
         named: Counter[str] = Counter()
         for reply in replies:
             if isinstance(reply, Lost):
@@ -294,6 +305,7 @@ class _Playing(SearchCalls):
 
     def _mean(self, replies: Sequence[Any]) -> float | Lost:
         kept = [reply for reply in replies if not isinstance(reply, Lost)]
+        self.asides.put(kept, self.sampling["max_tokens"])
         scores = [score for reply in kept if (score := read_score(reply)) is not None]
         self.num_unread += len(kept) - len(scores)
         if not scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from motet.engine import Capability, Completion
 from motet.model import Model
 from motet.operations import program
 from motet.programs.algorithms import chosen
+from motet.programs.asides import Asides
 from motet.programs.capabilities import Need, refuse_unable
 from motet.programs.quoting import AS_DATA, numbered, question_text, tagged
 from motet.programs.replies import tokens_of, whole_replies
@@ -24,7 +26,7 @@ from motet.search.driver import search
 from motet.search.environment import EnvironmentProblem, Outcome
 from motet.search.mcts import MCTS
 from motet.search.partials import Step
-from motet.search.selection import Extract
+from motet.search.selection import Extract, answer_of
 from motet.search.settings import function, number, whole
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.tools import FAILED, UNPAID, Lost
@@ -115,7 +117,8 @@ async def rap(
         extract: Reads the answer off a text; of the algorithm's own nothing is read.
         temperature: Of sub-questions and answers; None leaves it to the model.
         reply_tokens: Most tokens of a sub-question, and of an answer.
-        limits: What the search may use; `max_tokens` counts the sub-questions.
+        limits: What the search may use; `max_tokens` bounds the tokens of sub-questions and
+            answers.
         seed: Of the algorithm's own chance; that of the samples comes from the run.
 
     Raises:
@@ -154,8 +157,10 @@ async def rap(
         list_actions=calls.list_actions,
         advance=calls.advance,
         step_tokens=algorithm.n * reply_tokens,
+        advance_tokens=num_answers * reply_tokens,
+        tokens_aside=calls.asides.take,
     )
-    algorithm = replace(algorithm, extract=calls.answer_of)
+    algorithm = replace(algorithm, extract=calls.answer_behind)
     result = await search(algorithm, problem, seed=seed, limits=limits)
     found = solution_of(result, calls.failures)
     candidates = (Attempt(calls.shown(a.text), a.score, a.is_finished) for a in found.candidates)
@@ -177,6 +182,7 @@ class _Reasoning(SearchCalls):
     alpha: float
     extract: Extract
     sampling: dict[str, Any]
+    asides: Asides = field(default_factory=Asides)
     reached: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     """States by the texts of the actions that led there."""
 
@@ -204,7 +210,7 @@ class _Reasoning(SearchCalls):
         ]
         useful = iter(await self.values(refs))
         return [
-            [each if isinstance(each, Lost) else _rated(each, next(useful)) for each in steps]
+            [each if isinstance(each, Lost) else self._rated(each, next(useful)) for each in steps]
             for steps in listed
         ]
 
@@ -218,12 +224,27 @@ class _Reasoning(SearchCalls):
             text = "".join(whole_replies([reply]))
             if not text or len(text.splitlines()) > 1:
                 self.note(f"the reply is no sub-question: {reply.text[:80]!a}")
+                self.asides.put([reply], self.sampling["max_tokens"])
                 continue
             is_last = text.casefold().startswith(FINAL.rstrip(".").casefold())
             num_tokens = tokens_of(reply, self.sampling["max_tokens"])
             text = FINAL if is_last else text
-            steps.setdefault(text, Step(f"{text}\n", is_last=is_last, num_tokens=num_tokens))
+            if text in steps:
+                self.asides.put([reply], self.sampling["max_tokens"])
+                continue
+            steps[text] = Step(f"{text}\n", is_last=is_last, num_tokens=num_tokens)
         return [*steps.values(), *lost]
+
+    def _rated(self, step: Step, useful: float | Lost) -> Step | Lost:
+        if isinstance(useful, Lost):
+            lost = useful
+        elif math.isnan(useful):
+            self.note("Yes and No have no probability, so usefulness has none")
+            lost = FAILED
+        else:
+            return replace(step, prior=useful)
+        self.asides.put_tokens(step.num_tokens)
+        return lost
 
     async def advance(self, pairs: Sequence[tuple[Any, Step]]) -> list[Outcome | Lost]:
         """Ask for all answers of a sub-question at once, or for as many as the budget holds."""
@@ -242,10 +263,11 @@ class _Reasoning(SearchCalls):
     def _outcome(self, state: Any, step: Step, replies: Sequence[Any]) -> Outcome | Lost:
         """Return the state with the most frequent answer; the first of equals."""
         kept = [reply for reply in replies if not isinstance(reply, Lost)]
+        self.asides.put(kept, self.sampling["max_tokens"])
         texts = whole_replies(kept)
         votes: dict[str, list[str]] = {}
         for text in texts:
-            answer = self.extract(text)
+            answer = answer_of(text, self.extract)
             if answer is not None:
                 votes.setdefault(answer, []).append(text)
         if not votes:
@@ -260,10 +282,10 @@ class _Reasoning(SearchCalls):
         reward = usefulness**self.alpha * confidence ** (1 - self.alpha)
         return Outcome(after, reward, is_terminal=step.is_last)
 
-    def answer_of(self, text: str) -> str | None:
+    def answer_behind(self, text: str) -> str | None:
         """Return the answer behind the actions of these texts."""
         state = self.reached.get(text)
-        return None if not state else self.extract(state[-1]["answer"])
+        return None if not state else answer_of(state[-1]["answer"], self.extract)
 
     def shown(self, text: str) -> str:
         """Return the sub-questions of these texts with their answers."""
@@ -273,7 +295,3 @@ class _Reasoning(SearchCalls):
 
 def _asked(step: Step) -> str:
     return step.text.strip()
-
-
-def _rated(step: Step, useful: float | Lost) -> Step | Lost:
-    return useful if isinstance(useful, Lost) else replace(step, prior=useful)

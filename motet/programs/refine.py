@@ -11,6 +11,7 @@ from motet.engine import Completion
 from motet.errors import ConfigError, EmptyReplyError, EngineError, ProgramError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.algorithms import chosen
 from motet.programs.chats import as_chat
 from motet.programs.quoting import question_text, tagged
 from motet.programs.search_calls import SearchCalls
@@ -108,7 +109,7 @@ async def refine(
     response: str | None = None,
     model: Model,
     judge: Model | None = None,
-    algorithm: Refinement = Refinement(),  # noqa: B008 - frozen
+    algorithm: Refinement | str = Refinement(),  # noqa: B008 - frozen
     temperature: float | None = 0.9,
     judge_temperature: float | None = 0.7,
     answer_tokens: int = 1024,
@@ -125,7 +126,7 @@ async def refine(
         response: To refine; None asks the model for one.
         model: Responds and rewrites.
         judge: Says what a response fails at; None is `model`.
-        algorithm: How to search.
+        algorithm: `Refinement(...)` or its text: `refinement(branch=2, order="depth")`.
         temperature: Of responses and rewritings; None leaves it to the model.
         judge_temperature: Of votes.
         answer_tokens: Most tokens of a response, and of a rewriting with the reflection before it.
@@ -140,6 +141,7 @@ async def refine(
     prompts and token bounds are ours; replies that were cut off are not read; the first response
     is kept where no rewriting passes or is valued higher.
     """
+    algorithm = chosen(algorithm, refinement=Refinement)
     if response is not None and not response.strip():
         raise ConfigError(f"response is {response!r}; it must hold text, or be None")
     whole("answer_tokens", answer_tokens)

@@ -23,7 +23,11 @@ def labelled(reply: Completion, label: str) -> list[str]:
 
 
 def tokens_of(reply: Completion, most: int) -> int:
-    """Return the tokens of a reply; an engine that does not name them does not count them: then
-    the most there can be.
+    """Return the tokens of a reply; where the engine neither names nor counts them, the most there
+    can be.
     """
-    return len(reply.token_ids) or (most if reply.text else 0)
+    if reply.token_ids:
+        return len(reply.token_ids)
+    if reply.num_tokens is not None:
+        return min(reply.num_tokens, most)
+    return most if reply.text else 0

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from motet.engine import Completion
+from motet.engine import Capability, Completion
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.algorithms import chosen
+from motet.programs.capabilities import Need, needs_of_scorer, refuse_unable
 from motet.programs.scorers import Scorer, find_scorer
 from motet.programs.solution import Solution, solution_of
 from motet.programs.solution_calls import continue_solution
 from motet.programs.token_calls import TokenCalls
 from motet.search.driver import search
 from motet.search.partials import Partial
-from motet.search.settings import number
+from motet.search.settings import function, number
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.tools import FAILED, Lost
 from motet.search.transfer_q import Rollout, TransferProblem, TransferQ
@@ -30,7 +32,7 @@ async def reward_guided(
     reward: Scorer | str,
     baseline: Model | None = None,
     baseline_reward: Scorer | None = None,
-    algorithm: TransferQ | None = None,
+    algorithm: TransferQ | str | None = None,
     rollout_temperature: float | None = None,
     instruction: str = "",
     limits: Limits = NO_LIMITS,
@@ -49,7 +51,7 @@ async def reward_guided(
         baseline: Writes on, an aligned model; it has to continue an unfinished turn. None is
             `model`. It sees the answer as text, and so tokenises it by itself.
         baseline_reward: What `baseline` was aligned to, for indirect transfer.
-        algorithm: `TransferQ()` by default.
+        algorithm: `TransferQ(...)` or its text: `transfer-q(k=5)`; None is `TransferQ()`.
         rollout_temperature: Of `baseline`; None is 0 for one rollout, 1 for several.
         instruction: Added to the system turn; empty for none.
         limits: What the search may use.
@@ -63,20 +65,32 @@ async def reward_guided(
 
     Source: as of `TransferQ`.
     """
-    chosen = TransferQ() if algorithm is None else algorithm
-    if not isinstance(chosen, TransferQ):
-        raise ConfigError(f"algorithm is {chosen!r}; it must be a TransferQ")
-    if chosen.transfer == "indirect" and baseline_reward is None:
+    algorithm = TransferQ() if algorithm is None else chosen(algorithm, transfer_q=TransferQ)
+    if algorithm.transfer == "indirect" and baseline_reward is None:
         raise ConfigError("transfer is 'indirect', and baseline_reward is None; it needs one")
     if rollout_temperature is not None:
         number("rollout_temperature", rollout_temperature, 0)
-    elif chosen.num_rollouts > 1:
+    elif algorithm.num_rollouts > 1:
         rollout_temperature = 1.0
+    if algorithm.score_base == "logit":
+        raise ConfigError("score_base is 'logit', which no engine tells; it must be 'logprob'")
+    scorer = find_scorer(reward, model) if isinstance(reward, str) else reward
+    function("reward", scorer)
+    needs = [Need("model", model, Capability.NEXT_TOKENS), *needs_of_scorer(scorer, "reward")]
+    if baseline_reward is not None:
+        function("baseline_reward", baseline_reward)
+        needs += needs_of_scorer(baseline_reward, "baseline_reward")
+    if algorithm.rollout_tokens and algorithm.weight:
+        writing = Need("model", model, Capability.CONTINUE)
+        needs.append(
+            writing if baseline is None else replace(writing, setting="baseline", model=baseline)
+        )
+    await refuse_unable(needs)
     calls = _Guiding(
         question=question,
         model=model,
         instruction=instruction,
-        reward=find_scorer(reward, model) if isinstance(reward, str) else reward,
+        reward=scorer,
         baseline=model if baseline is None else baseline,
         baseline_reward=baseline_reward,
         rollout_temperature=rollout_temperature or 0.0,
@@ -86,9 +100,9 @@ async def reward_guided(
         reward=calls.rewards,
         rollout=calls.roll_out,
         baseline_reward=calls.baseline_rewards if baseline_reward is not None else None,
-        step_tokens=max(chosen.rollout_tokens, 1),
+        step_tokens=max(algorithm.rollout_tokens, 1),
     )
-    result = await search(chosen, problem, seed=seed, limits=limits)
+    result = await search(algorithm, problem, seed=seed, limits=limits)
     return solution_of(result, calls.failures)
 
 
@@ -102,12 +116,16 @@ class _Guiding(TokenCalls):
     rollout_temperature: float
 
     async def rewards(self, texts: Sequence[str]) -> list[float | Lost]:
-        return await self.values_of(texts, lambda text: self.reward(self.question, text))
+        return await self.values_of(
+            texts, lambda text: self.reward(self.question, text), name="reward"
+        )
 
     async def baseline_rewards(self, texts: Sequence[str]) -> list[float | Lost]:
         reward = self.baseline_reward
         assert reward is not None
-        return await self.values_of(texts, lambda text: reward(self.question, text))
+        return await self.values_of(
+            texts, lambda text: reward(self.question, text), name="baseline_reward"
+        )
 
     async def roll_out(
         self, partials: Sequence[Partial], most: int, num: int

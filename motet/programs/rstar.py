@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from motet.engine import Completion
@@ -11,6 +11,7 @@ from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.algorithms import chosen
+from motet.programs.asides import Asides
 from motet.programs.quoting import AS_DATA, numbered, question_text, tagged
 from motet.programs.replies import tokens_of, whole_replies
 from motet.programs.search_calls import SearchCalls
@@ -21,7 +22,7 @@ from motet.search.driver import search
 from motet.search.partials import Partial, Step
 from motet.search.rstar import RStar
 from motet.search.rstar_problem import Action, Move, RStarProblem
-from motet.search.selection import Extract
+from motet.search.selection import Extract, answer_of
 from motet.search.settings import function, number, whole
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.tools import FAILED, Lost
@@ -121,7 +122,7 @@ async def rstar(
         checker_temperature: Of the completions.
         step_tokens: Most tokens of A1, A3, A4 and A5.
         answer_tokens: Most tokens of A2, and of a completion.
-        limits: What the search may use.
+        limits: What the search may use; `max_tokens` bounds the tokens of all replies.
         seed: Of the algorithm's own chance; that of the samples comes from the run.
 
     Raises:
@@ -161,6 +162,8 @@ async def rstar(
         extract=extract,
         is_same=is_same,
         step_tokens=max(step_tokens, answer_tokens),
+        completion_tokens=answer_tokens,
+        tokens_aside=calls.asides.take,
     )
     result = await search(algorithm, problem, seed=seed, limits=limits)
     return solution_of(result, calls.failures)
@@ -177,6 +180,7 @@ class _Moving(SearchCalls):
     temperatures: tuple[float | None, float | None]
     most_tokens: tuple[int, int]
     """Of a step, and of a rest."""
+    asides: Asides = field(default_factory=Asides)
 
     async def propose(self, moves: Sequence[Move]) -> list[list[Step | Lost]]:
         """Ask for all samples of an action at once, or for as many as the budget holds."""
@@ -212,12 +216,14 @@ class _Moving(SearchCalls):
         elif move.action == "A4":
             last: Any = move.partial.steps[-1].data
             sub_question = last["sub_question"]
-        is_last = self.extract(text) is not None
+        is_last = answer_of(text, self.extract) is not None
         if move.action == "A5" and is_last:
             # An answer in there would be read off every solution behind it.
-            text = text if self.extract(question_text(self.question)) is not None else ""
+            stated = answer_of(question_text(self.question), self.extract)
+            text = text if stated is not None else ""
         if not text:
             self.note(f"the reply is cut off or not what was asked for: {reply.text[-80:]!a}")
+            self.asides.put([reply], self._most(move))
             return None
         return Step(
             f"{text}\n\n",
@@ -229,6 +235,7 @@ class _Moving(SearchCalls):
     async def complete(self, partials: Sequence[Partial]) -> list[str | Lost]:
         asked = complete_masked.on(self.checker, **self._sampling(1, self.most_tokens[1]))
         replies = await self.values([asked(self.question, _written(each)) for each in partials])
+        self.asides.put(replies, self.most_tokens[1])
         return [reply if isinstance(reply, Lost) else self._rest(reply) for reply in replies]
 
     def _rest(self, reply: Completion) -> str | Lost:

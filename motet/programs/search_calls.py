@@ -10,6 +10,7 @@ from motet.combinators import settled
 from motet.errors import (
     BudgetExhaustedError,
     EngineError,
+    EngineUnavailableError,
     MotetError,
     ParseError,
     ProgramError,
@@ -80,15 +81,19 @@ class SearchCalls:
         return given
 
     async def settle(self, refs: list[Any]) -> list[Outcome[Any]]:
-        """Wait for calls; where the engine answers none of them, it is no matter of samples.
+        """Wait for calls; where the engine is away or answers none, it is no matter of samples.
 
         Raises:
+            EngineUnavailableError: It is away: the run can go on when it is back.
             EngineError, ProgramError: All calls failed so.
         """
         outcomes: list[Outcome[Any]] = await settled(refs)
         if not outcomes:
             return []
         errors = [outcome.error for outcome in outcomes]
+        for error in errors:
+            if isinstance(error, EngineUnavailableError) and error.is_away:
+                raise error
         if all(map(_is_of_all, errors)):
             for error in errors:
                 assert error is not None

@@ -43,6 +43,8 @@ class Solution:
     """Why the search ended; see `motet.search.driver.Why`."""
     error: str | None = None
     """What failed, where it ended so."""
+    failures: tuple[str, ...] = ()
+    """What was lost on the way and why, the first few."""
     candidates: tuple[Attempt, ...] = ()
     """Finished ones first, best first."""
     node: int | None = None
@@ -64,6 +66,7 @@ class Solution:
             f"{self.spend.proposals} proposals, {self.spend.scores} scores"
         )
         head += f"\n{self.error}" if self.error else ""
+        head += f"\nlost on the way, at first: {self.failures[0]}" if self.failures else ""
         return f"{head}\n{to_text(self.tree, best=self.node, max_nodes=max_nodes)}"
 
 
@@ -108,6 +111,7 @@ def solution_of(result: SearchResult, failures: Sequence[MotetError]) -> Solutio
         is_finished=best.partial.is_finished,
         why=result.why,
         error=None if result.error is None else str(result.error),
+        failures=tuple(f"{type(each).__name__}: {each}" for each in failures),
         candidates=tuple(map(_attempt, result.candidates)),
         node=best.node,
         num_steps=result.num_steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ from motet.engine import Completion
 from motet.model import Model
 from motet.operations import step
 from motet.programs.chats import as_chat, with_system
+from motet.programs.replies import tokens_of
 from motet.programs.scorers import Scorer
 from motet.programs.search_calls import SearchCalls
 from motet.prompts import Prompt, prompt
@@ -39,7 +41,10 @@ def continue_solution(question: str | Chat, written: str, instruction: str) -> C
 @step
 def verdict_of(text: str, verify: Callable[[str], bool]) -> bool:
     """Whether a verifier accepts a text."""
-    return bool(verify(text))
+    verdict: Any = verify(text)
+    if verdict is None or isinstance(verdict, str) or inspect.isawaitable(verdict):
+        raise TypeError(f"verify gave {verdict!r}; it must give True or False")
+    return bool(verdict)
 
 
 def states_answer(text: str) -> bool:
@@ -105,14 +110,12 @@ class SolutionCalls(SearchCalls):
 
     def _step(self, ask: Ask, completion: Completion) -> Step:
         is_delimited = not ask.is_whole and completion.stop_reason == self.delimiter
-        # An engine that does not name tokens does not count them: then the most there can be.
-        uncounted = self._most(ask) if completion.text else 0
         return Step(
             completion.text + (self.delimiter if is_delimited else ""),
             is_last=self.ends(completion.text)
             if is_delimited
             else completion.finish_reason == "stop",
-            num_tokens=len(completion.token_ids) or uncounted,
+            num_tokens=tokens_of(completion, self._most(ask)),
         )
 
     async def score(self, partials: Sequence[Partial]) -> list[float | Lost]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,18 @@ from motet.engine import Capability
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.algorithms import of_steps
 from motet.programs.capabilities import Need, goes_on, needs_of_scorer, refuse_unable
 from motet.programs.scorers import Scorer, find_scorer
 from motet.programs.solution import Solution, solution_of
 from motet.programs.solution_calls import INSTRUCTION, SolutionCalls, states_answer
 from motet.search.algorithm import Algorithm
 from motet.search.driver import search
-from motet.search.registry import find_algorithm
+from motet.search.particle_gibbs import ParticleGibbs
+from motet.search.particles import Particles
 from motet.search.settings import function
 from motet.search.spending import NO_LIMITS, Limits
+from motet.search.tempering import ParallelTempering
 from motet.search.tools import Problem
 from motet.types import Chat
 
@@ -30,7 +34,7 @@ async def solve(
     model: Model,
     scorer: Scorer | str | None = None,
     verify: Callable[[str], bool] | None = None,
-    ends: Callable[[str], bool] = states_answer,
+    ends: Callable[[str], bool] | None = None,
     delimiter: str = "\n\n",
     step_tokens: int = 256,
     answer_tokens: int = 1024,
@@ -51,9 +55,9 @@ async def solve(
         model: Proposes steps; has to continue an unfinished turn where there are several.
         scorer: Scores whole and partial solutions, from 0 to 1; see `motet.programs.scorers`.
             `self` is the model's own probability of Yes, `grade` its own grade. None is `self` where
-            the algorithm needs scores.
+            the algorithm goes by scores.
         verify: Says whether a finished text is right.
-        ends: Says whether a step that the delimiter ended is the last one nevertheless; by default
+        ends: Says whether a step that the delimiter ended is the last one nevertheless; None is
             one that states an answer: in a `\\boxed{}`, behind `####` or "the answer is".
         delimiter: Ends a step, and belongs to it.
         step_tokens: Most tokens of a step.
@@ -74,9 +78,13 @@ async def solve(
     for name, value in (("step_tokens", step_tokens), ("answer_tokens", answer_tokens)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
-    function("ends", ends)
-    chosen = find_algorithm(algorithm) if isinstance(algorithm, str) else algorithm
-    if scorer is None and "score" in getattr(chosen, "needs", ()):
+    for name, given in (("verify", verify), ("ends", ends)):
+        if given is not None:
+            function(name, given)
+            if inspect.iscoroutinefunction(given):
+                raise ConfigError(f"{name} is {given!r}, which is async; it must be a function")
+    chosen = of_steps(algorithm)
+    if scorer is None and _takes_scores(chosen):
         scorer = "self"
     scorer = find_scorer(scorer, model) if isinstance(scorer, str) else scorer
     needs = needs_of_scorer(scorer)
@@ -88,7 +96,7 @@ async def solve(
         model=model,
         scorer=scorer,
         verifier=verify,
-        ends=ends,
+        ends=states_answer if ends is None else ends,
         delimiter=delimiter,
         instruction=instruction,
         temperature=temperature,
@@ -103,3 +111,9 @@ async def solve(
     )
     result = await search(chosen, problem, seed=seed, limits=limits)
     return solution_of(result, calls.failures)
+
+
+def _takes_scores(algorithm: Algorithm[Any, Any]) -> bool:
+    """Whether a search goes by scores; particles do here, where steps carry no weights."""
+    needs = getattr(algorithm, "needs", ())
+    return "score" in needs or isinstance(algorithm, (Particles, ParticleGibbs, ParallelTempering))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+from motet.engine import Capability
 from motet.errors import ConfigError, SearchError, TooFewSurvivorsError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.algorithms import chosen
+from motet.programs.capabilities import Need, needs_of_scorer, refuse_unable
 from motet.programs.scorers import Scorer, find_scorer
 from motet.programs.solution import Solution, solution_of
 from motet.programs.token_calls import TokenCalls
@@ -17,11 +20,11 @@ from motet.search.driver import SearchResult, search
 from motet.search.partials import Candidate, Partial
 from motet.search.particles import Particles
 from motet.search.potentials import Potential, Tokens
-from motet.search.settings import number, one_of, whole
+from motet.search.settings import function, number, one_of, whole
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.steering import Proposal, Steering
 from motet.search.text_potentials import TextCondition, TextWeight
-from motet.search.token_problem import TokenProblem
+from motet.search.token_problem import CriticAt, TokenProblem
 from motet.search.token_steps import TokenSteps
 from motet.search.tools import Lost, Problem
 from motet.types import Chat
@@ -39,8 +42,8 @@ async def steer(
     model: Model,
     potential: AnyPotential | None = None,
     critic: Scorer | str | None = None,
-    critic_at: Literal["end", "token"] = "end",
-    algorithm: Steering | None = None,
+    critic_at: CriticAt = "end",
+    algorithm: Steering | str | None = None,
     top_k: int | None = 20,
     temperature: float = 1.0,
     instruction: str = "",
@@ -63,7 +66,8 @@ async def steer(
         potential: Chooses tokens as well, so it should be fast: it sees every token looked at.
         critic: Weighs answers by a score from 0 to 1, which multiplies their probability.
         critic_at: `end` scores whole answers; `token` the unfinished ones too, at every token.
-        algorithm: Its `max_tokens` ends answers; `Steering()` by default.
+        algorithm: `Steering(...)` or its text: `steering(n=4)`; its `max_tokens` ends answers. None is
+            `Steering()`.
         top_k: Tokens that are looked at; None is all, where the engine can.
         temperature: Of the model, whose probabilities are taken to the power 1 / temperature.
         instruction: Added to the system turn; empty for none.
@@ -79,17 +83,17 @@ async def steer(
     Source: as of `Steering`.
     """
     one_of("critic_at", critic_at, ("end", "token"))
-    chosen = Steering() if algorithm is None else algorithm
-    if not isinstance(chosen, Steering):
-        raise ConfigError(f"algorithm is {chosen!r}; it must be a Steering, or see steer_steps")
+    algorithm = Steering() if algorithm is None else chosen(algorithm, steering=Steering)
     calls = _calls(question, model, top_k, temperature, instruction)
     scorer = find_scorer(critic, model) if isinstance(critic, str) else critic
-    judge = None if scorer is None else _Critic(calls, scorer, is_early=critic_at == "token")
-    problem = await _problem(calls, potential, judge)
-    result = await search(chosen, problem, seed=seed, limits=limits)
+    if scorer is not None:
+        function("critic", scorer)
+    judge = None if scorer is None else _Critic(calls, scorer)
+    problem = await _problem(calls, potential, judge, critic_at, needs_of_scorer(scorer, "critic"))
+    result = await search(algorithm, problem, seed=seed, limits=limits)
     solution = solution_of(result, calls.failures)
     _refuse_forbidden(result, is_forbidden=result.notes["log_z"] is None)
-    return _uncut(solution, result, chosen.max_tokens)
+    return _uncut(solution, result, algorithm.max_tokens)
 
 
 @program
@@ -99,7 +103,7 @@ async def steer_steps(
     model: Model,
     scorer: Scorer | str,
     potential: AnyPotential | None = None,
-    algorithm: Particles | None = None,
+    algorithm: Particles | str | None = None,
     proposal: Proposal = "local",
     delimiter: str = "\n\n",
     max_tokens: int = 256,
@@ -120,7 +124,7 @@ async def steer_steps(
         model: Answers; its engine tells next tokens (`Capability.NEXT_TOKENS`).
         scorer: Scores whole and partial answers, from 0 to 1.
         potential: As of `steer`.
-        algorithm: Of the steps.
+        algorithm: Of the steps, or its text: `particles(n=4, weight="bernoulli")`.
         proposal: As of `Steering`.
         delimiter: Ends a step, and belongs to it.
         max_tokens: Of an answer; then it is made to end, and weighs as such.
@@ -139,24 +143,26 @@ async def steer_steps(
         raise ConfigError("delimiter is ''; it must be a text")
     whole("max_tokens", max_tokens)
     one_of("proposal", proposal, ("model", "local"))
-    chosen = Particles(weight="bernoulli", target="final") if algorithm is None else algorithm
-    if not isinstance(chosen, Particles):
-        raise ConfigError(f"algorithm is {chosen!r}; it must be a Particles, or see steer")
+    if algorithm is None:
+        algorithm = Particles(weight="bernoulli", target="final")
+    algorithm = chosen(algorithm, particles=Particles)
     calls = _calls(question, model, top_k, temperature, instruction)
     judge = find_scorer(scorer, model) if isinstance(scorer, str) else scorer
+    function("scorer", judge)
     steps = TokenSteps(
-        problem=await _problem(calls, potential, None),
-        ends_step=lambda own: delimiter in calls.joined(own),
+        problem=await _problem(calls, potential, None, "end", needs_of_scorer(judge)),
+        ends_step=lambda tokens, start: delimiter in calls.texts.since(tokens, start),
+        decode_open=calls.texts.so_far,
         proposal=proposal,
         max_tokens=max_tokens,
     )
 
     async def score(partials: Sequence[Partial]) -> list[Any]:
         texts = [partial.text for partial in partials]
-        return await calls.values_of(texts, lambda text: judge(question, text))
+        return await calls.values_of(texts, lambda text: judge(question, text), name="scorer")
 
     problem = Problem(propose=steps, score=score, step_tokens=max_tokens, answer_tokens=max_tokens)
-    result = await search(chosen, problem, seed=seed, limits=limits)
+    result = await search(algorithm, problem, seed=seed, limits=limits)
     solution = solution_of(result, calls.failures)
     weights = [step.log_weight for step in result.best.partial.steps] if result.best else []
     _refuse_forbidden(result, is_forbidden=-math.inf in weights)
@@ -207,7 +213,11 @@ def _calls(
 
 
 async def _problem(
-    calls: TokenCalls, potential: AnyPotential | None, critic: Potential | None
+    calls: TokenCalls,
+    potential: AnyPotential | None,
+    critic: Potential | None,
+    critic_at: CriticAt,
+    needs: Sequence[Need],
 ) -> TokenProblem:
     if isinstance(potential, (TextCondition, TextWeight)):
         potential = potential.over(calls.texts)
@@ -215,12 +225,14 @@ async def _problem(
         raise ConfigError(
             f"potential is {potential!r}; it must be a TextCondition, a TextWeight or a Potential"
         )
+    await refuse_unable([Need("model", calls.model, Capability.NEXT_TOKENS), *needs])
     return TokenProblem(
         next_logprobs=calls.rows,
         end=await calls.find_end(),
         decode=calls.texts.whole,
         potential=potential,
         critic=critic,
+        critic_at=critic_at,
     )
 
 
@@ -230,12 +242,8 @@ class _Critic(Potential):
 
     calls: TokenCalls
     scorer: Scorer
-    is_early: bool
-    """Whether unfinished texts are scored too."""
 
     async def prefix(self, texts: Sequence[Tokens]) -> list[Any]:
-        if not self.is_early:
-            return [0.0] * len(texts)
         return await self._logs([self.calls.texts.so_far(each) for each in texts], least=_LEAST)
 
     async def complete(self, texts: Sequence[Tokens]) -> list[Any]:
@@ -243,7 +251,9 @@ class _Critic(Potential):
 
     async def _logs(self, texts: Sequence[str], least: float) -> list[Any]:
         question = self.calls.question
-        scores = await self.calls.values_of(texts, lambda text: self.scorer(question, text))
+        scores = await self.calls.values_of(
+            texts, lambda text: self.scorer(question, text), name="critic"
+        )
         return [_log(score, least) for score in scores]
 
 

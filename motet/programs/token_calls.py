@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from motet.errors import CapabilityError, ConfigError
+from motet.errors import CapabilityError, ConfigError, EngineError, SearchError
 from motet.model import Model
 from motet.next_tokens import NextTokens
 from motet.programs.chats import as_chat, with_system
@@ -22,8 +22,10 @@ from motet.types import Chat
 
 _NEVER: Final = -9990.0
 """Below this a token cannot follow; servers write -9999 for it, as JSON has no -inf."""
+_ROUNDING: Final = 1e-3
 _REMEMBERED: Final = 256
 """Distributions that are kept; a whole one has the size of the vocabulary."""
+_REMEMBERED_VALUES: Final = 4096
 
 
 def _chat(question: str | Chat, written: Sequence[int], instruction: str) -> Chat:
@@ -50,6 +52,8 @@ class TokenCalls(SearchCalls):
     """Of `rows`."""
     texts: KnownTexts = field(default_factory=KnownTexts)
     _told: OrderedDict[Tokens, NextTokens] = field(default_factory=OrderedDict)
+    _values: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
+    """Of the calls of a name, by their texts."""
 
     async def find_end(self) -> int:
         """Return the token that stands for all that end a text.
@@ -101,6 +105,8 @@ class TokenCalls(SearchCalls):
 
         ends = list(told.ends)
         logprobs = np.asarray(told.logprobs, dtype=np.float64)
+        if not (logprobs <= _ROUNDING).all():  # of a NaN nothing is true
+            raise SearchError(f"{self.model.label} gave a logprob that is NaN or above 0")
         logits = np.where(logprobs > _NEVER, logprobs / self.temperature, -np.inf)
         if isinstance(told.ids, range):
             last = np.logaddexp.reduce(logits[ends])
@@ -131,18 +137,30 @@ class TokenCalls(SearchCalls):
             found.append(Token(text, logprob, is_last=is_last, data=token))
         return found
 
-    async def values_of(self, texts: Sequence[str], call: Callable[[str], Any]) -> list[Any]:
+    async def values_of(
+        self, texts: Sequence[str], call: Callable[[str], Any], *, name: str
+    ) -> list[Any]:
         """Return the value of the call that each text makes, or how it was lost; equal ones once.
 
-        A text that ends is the same as one that goes on from there.
-        """
-        unique = list(dict.fromkeys(texts))
-        found = dict(zip(unique, await self.values([call(each) for each in unique]), strict=True))
-        return [found[text] for text in texts]
+        A text that ends is the same as one that goes on from there. What is still remembered under
+        this name is not asked for again.
 
-    def joined(self, tokens: Tokens) -> str:
-        """Return the texts of tokens that stand somewhere in a text."""
-        return "".join(self.texts.pieces.get(token, "") for token in tokens)
+        Raises:
+            EngineError: One was lost to an engine that is away: the run can be resumed.
+        """
+        known = {t: self._values[name, t] for t in texts if (name, t) in self._values}
+        asked = [text for text in dict.fromkeys(texts) if text not in known]
+        outcomes = await self.settle([call(text) for text in asked])
+        for outcome in outcomes:
+            if isinstance(outcome.error, EngineError) and outcome.error.retryable:
+                raise outcome.error
+        for text, outcome in zip(asked, outcomes, strict=True):
+            known[text] = outcome.value if outcome.is_success else self.lost(outcome)
+            if outcome.is_success:
+                self._values[name, text] = outcome.value
+        while len(self._values) > _REMEMBERED_VALUES:
+            self._values.popitem(last=False)
+        return [known[text] for text in texts]
 
 
 def ids_of(partial: Partial) -> Tokens:

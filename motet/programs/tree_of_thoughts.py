@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as fixed
 from typing import Any, Final, Literal
 
@@ -14,16 +14,18 @@ from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.algorithms import chosen
+from motet.programs.asides import Asides
 from motet.programs.quoting import AS_DATA, numbered, question_text, tagged
+from motet.programs.replies import tokens_of
 from motet.programs.solution import Solution, solution_of
 from motet.programs.solution_calls import SolutionCalls
 from motet.prompts import prompt
 from motet.search.driver import search
 from motet.search.partials import Partial, Step
-from motet.search.settings import whole
+from motet.search.settings import some_text, whole
 from motet.search.spending import NO_LIMITS, Limits
 from motet.search.thoughts import VALUE_OF_WORD, ThoughtProblem, read_vote
-from motet.search.tools import FAILED, Ask, Lost
+from motet.search.tools import FAILED, UNPAID, Ask, Lost
 from motet.search.tree_of_thoughts import DepthFirstThoughts, TreeOfThoughts
 from motet.types import Chat, Message
 
@@ -162,7 +164,8 @@ async def think_in_trees(
         reply_tokens: Most tokens of a list of thoughts, of a sampled thought, and of a vote.
         temperature: Of all calls; None leaves it to the models.
         instruction: Says what one thought is in this problem; added for the proposer.
-        limits: What the search may use.
+        limits: What the search may use; `max_tokens` bounds the tokens of all replies. The engine
+            does not say what a value used: it counts as the 16 tokens that it may take.
         seed: Of the algorithm's own chance; that of the samples comes from the run.
 
     Raises:
@@ -180,8 +183,7 @@ async def think_in_trees(
     """
     algorithm = chosen(algorithm, **_ALGORITHMS)
     for name, text in (("mark", mark), ("delimiter", delimiter)):
-        if not text:
-            raise ConfigError(f"{name} is ''; it must be a text")
+        some_text(name, text)
     whole("reply_tokens", reply_tokens)
     evaluators = _evaluators(model if evaluator is None else evaluator)
     has_vote: bool = isinstance(algorithm, TreeOfThoughts) and algorithm.evaluate == "vote"
@@ -202,6 +204,9 @@ async def think_in_trees(
         evaluators=tuple(fixed(calls.value, each) for each in evaluators),
         vote=fixed(calls.vote, evaluators[0]),
         step_tokens=reply_tokens,
+        value_tokens=_WORD_TOKENS,
+        vote_tokens=reply_tokens,
+        tokens_aside=calls.asides.take,
     )
     result = await search(algorithm, problem, seed=seed, limits=limits)
     return solution_of(result, calls.failures)
@@ -233,6 +238,7 @@ class _ThoughtCalls(SolutionCalls):
     mark: str
     is_list: bool
     reply_tokens: int
+    asides: Asides = field(default_factory=Asides)
 
     async def propose(self, asks: Sequence[Ask]) -> list[Any]:
         """Ask for all thoughts of a place at once; of samples for as many as the budget holds, with
@@ -250,15 +256,17 @@ class _ThoughtCalls(SolutionCalls):
             is_thrifty=True,
         )
         return [
-            [
-                each
-                if isinstance(each, Lost)
-                else self._thought(each.text.strip(), self._num_tokens(each))
-                for each in given
-                if isinstance(each, Lost) or (each.finish_reason == "stop" and each.text.strip())
-            ]
-            for given in found
+            [step for each in given if (step := self._sampled(each)) is not None] for given in found
         ]
+
+    def _sampled(self, reply: Completion | Lost) -> Step | Lost | None:
+        if isinstance(reply, Lost):
+            return reply
+        text = reply.text.strip()
+        if reply.finish_reason != "stop" or not text:
+            self.asides.put([reply], self.reply_tokens)
+            return None
+        return self._thought(text, self._num_tokens(reply))
 
     def _list_of(self, ask: Ask) -> Any:
         asked = list_thoughts.on(self.model, **self._sampling(self.reply_tokens)).samples(1)
@@ -276,6 +284,8 @@ class _ThoughtCalls(SolutionCalls):
             text = text[: text.rfind("\n") + 1]
         lines = thought_lines(text)[:n]
         num, used = len(lines), self._num_tokens(completion)
+        if not lines:
+            self.asides.put_tokens(used)
         shares = [used // num + (place < used % num) for place in range(num)]
         return [self._thought(line, share) for line, share in zip(lines, shares, strict=True)]
 
@@ -284,8 +294,7 @@ class _ThoughtCalls(SolutionCalls):
         return Step(text + self.delimiter, is_last=is_last, num_tokens=num_tokens)
 
     def _num_tokens(self, completion: Completion) -> int:
-        # An engine that does not name tokens does not count them: then the most there can be.
-        return len(completion.token_ids) or self.reply_tokens
+        return tokens_of(completion, self.reply_tokens)
 
     def _thoughts(self, partial: Partial) -> list[str]:
         return [step.text.removesuffix(self.delimiter) for step in partial.steps]
@@ -314,6 +323,8 @@ class _ThoughtCalls(SolutionCalls):
         for text, outcome in zip(one_of, await self.settle(refs), strict=True):
             said = [VALUE_OF_WORD[word] for word in outcome.value] if outcome.is_success else []
             lost = FAILED if outcome.is_success else self.lost(outcome)
+            if lost is not UNPAID:
+                self.asides.put_tokens(_WORD_TOKENS * times[text])
             left[text] = [*said, *[lost] * (times[text] - len(said))]
         return [left[partial.text].pop(0) for partial in partials]
 
@@ -327,6 +338,7 @@ class _ThoughtCalls(SolutionCalls):
         [outcome] = await self.settle([ballots])
         if not outcome.is_success:
             return self.lost(outcome)
+        self.asides.put(outcome.value, self.reply_tokens)
         replies = [each.text for each in outcome.value if each.finish_reason == "stop"]
         places = Counter(read_vote(text, len(candidates)) for text in replies)
         return [places[place] for place in range(len(candidates))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -15,6 +15,7 @@ from motet.programs.environments import Maybe
 from motet.refs import Ref
 from motet.search.environment import Outcome
 from motet.search.settings import function, number
+from motet.search.tools import checked_number
 
 _FUNCTIONS: Final = ("own_moves", "other_moves", "advance", "show")
 _OPTIONAL: Final = ("estimate", "fall_back")
@@ -55,11 +56,13 @@ class Game:
         for name in _OPTIONAL:
             if getattr(self, name) is not None:
                 function(name, getattr(self, name))
-        low, high = self.value_range
-        number("value_range", low)
-        number("value_range", high)
-        if low >= high:
-            raise ConfigError(f"value_range is {self.value_range!r}; it must be (low, high)")
+        bounds: Any = self.value_range
+        if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+            raise ConfigError(f"value_range is {bounds!r}; it must be (low, high)")
+        for bound in bounds:
+            number("value_range", bound)
+        if bounds[0] >= bounds[1]:
+            raise ConfigError(f"value_range is {bounds!r}; it must be (low, high)")
 
     @property
     def is_async(self) -> bool:
@@ -98,6 +101,7 @@ def standing_of(game: Game, state: JsonValue, moves: tuple[str, str] | None) -> 
         return Standing(reached.state, reward=reached.reward, is_terminal=True)
     at = reached.state
     return _standing(
+        game,
         at,
         game.show(at),
         game.own_moves(at),
@@ -116,6 +120,7 @@ async def standing_awaited(game: Game, state: JsonValue, moves: tuple[str, str] 
         return Standing(reached.state, reward=reached.reward, is_terminal=True)
     at = reached.state
     return _standing(
+        game,
         at,
         await _settled(game.show(at)),
         await _settled(game.own_moves(at)),
@@ -132,16 +137,15 @@ async def _settled(found: Any) -> Any:
 def _checked(game: Game, outcome: Any) -> Outcome:
     if not isinstance(outcome, Outcome):
         raise SearchError(f"advance gave {outcome!r}; it must give an Outcome")
+    reward = checked_number(outcome.reward, "the reward of advance")
     low, high = game.value_range
-    if outcome.is_terminal and not low <= outcome.reward <= high:
-        raise SearchError(
-            f"advance gave the reward {outcome.reward}; value_range is {game.value_range}"
-        )
-    return outcome
+    if outcome.is_terminal and not low <= reward <= high:
+        raise SearchError(f"advance gave the reward {reward}; value_range is {game.value_range}")
+    return replace(outcome, reward=reward)
 
 
 def _standing(
-    state: JsonValue, shown: Any, own: Any, other: Any, fall_back: Any, estimate: Any
+    game: Game, state: JsonValue, shown: Any, own: Any, other: Any, fall_back: Any, estimate: Any
 ) -> Standing:
     if not isinstance(shown, str):
         raise SearchError(f"show gave {shown!r}; it must give a text")
@@ -149,11 +153,14 @@ def _standing(
     chosen = ours[0] if fall_back is None else fall_back
     if chosen not in ours:
         raise SearchError(f"fall_back gave {chosen!r}; it must give a legal move")
+    if game.estimate is not None:
+        estimate = checked_number(estimate, "estimate", *game.value_range)
     return Standing(state, shown, ours, theirs, chosen, estimate)
 
 
 def _moves(name: str, given: Any) -> tuple[str, ...]:
-    moves = () if isinstance(given, str) else tuple(given)
+    is_list = isinstance(given, Sequence) and not isinstance(given, str)
+    moves = tuple(given) if is_list else ()
     if not moves or not all(isinstance(each, str) and each.strip() for each in moves):
         raise SearchError(f"{name} gave {given!r} where the game goes on; it must give moves")
     return moves

@@ -45,6 +45,8 @@ class CriticisedProblem(EnvironmentProblem):
     """An environment with a critic; each of the critic's choices counts as a score."""
 
     criticise: Criticise
+    choice_tokens: int = 0
+    """The most tokens of one choice."""
 
     def tools(self, limits: Limits, spend: Spend) -> CriticisedTools:
         """Return the callables as a search sees them."""
@@ -57,6 +59,7 @@ class CriticisedTools(EnvironmentTools):
     def __init__(self, problem: CriticisedProblem, limits: Limits, spend: Spend) -> None:
         super().__init__(problem, limits, spend)
         self._criticise = problem.criticise
+        self._choice_tokens = problem.choice_tokens
 
     async def choose(self, choices: Sequence[Choice]) -> list[str | None]:
         """Return the critic's choices; None where one failed or a limit was reached.
@@ -65,7 +68,7 @@ class CriticisedTools(EnvironmentTools):
             SearchError: The critic breaks its contract.
         """
         results: list[str | None] = [None] * len(choices)
-        asked = choices[: self.may_score(len(choices))]
+        asked = choices[: self.may_score(len(choices), tokens=self._choice_tokens)]
         if not asked:
             return results
         for place, text in enumerate(await self.call("criticise", self._criticise, asked)):

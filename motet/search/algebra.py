@@ -17,6 +17,7 @@ _MAX_TERMS = 400
 _MAX_DEGREE = 64
 _MAX_BITS = 4_000
 _MAX_FACTOR = 100_000
+_MAX_NAME = 1_000
 _ONE: Final[Monomial] = ()
 
 
@@ -43,7 +44,13 @@ class Ratio:
 
     @classmethod
     def atom(cls, name: str) -> Ratio:
-        """Return a variable, a constant, or a function of something, by its name."""
+        """Return a variable, a constant, or a function of something, by its name.
+
+        Raises:
+            TooLargeError: The name is too long: those of functions of functions grow without end.
+        """
+        if len(name) > _MAX_NAME:
+            raise TooLargeError
         return cls({((name, Fraction(1)),): Fraction(1)}, {_ONE: Fraction(1)})
 
     def __add__(self, other: Ratio) -> Ratio:

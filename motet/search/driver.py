@@ -80,6 +80,8 @@ async def search(
         SearchError: The checkpoint is another search's or damaged.
         StoreError: The checkpoint cannot be read.
     """
+    if not isinstance(limits, Limits):
+        raise ConfigError(f"limits is {limits!r}; it must be Limits(...)")
     _check_needs(algorithm, problem)
     saved = _start(algorithm, seed, checkpoint)
     tools = problem.tools(limits, saved.spend)

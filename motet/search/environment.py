@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pydantic import JsonValue
@@ -12,8 +11,9 @@ from pydantic import JsonValue
 from motet.errors import SearchError
 from motet.search.metering import Meter
 from motet.search.partials import Step
+from motet.search.settings import called
 from motet.search.spending import Limits, Spend
-from motet.search.tools import Lost
+from motet.search.tools import Lost, checked_flag, checked_number, checked_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class EnvironmentProblem:
     """Whether the world ends in a state though the outcome does not say so; asked of `start` too."""
     step_tokens: int | None = None
     """The most tokens that listing one state's actions takes; needed for `max_tokens`."""
+    advance_tokens: int = 0
+    """The most tokens that taking one action takes."""
+    tokens_aside: Callable[[], int] | None = None
+    """Gives what was used since it was asked last, beside the tokens of the steps: for replies that
+    were dropped, say. None where there is nothing of this kind."""
 
     def tools(self, limits: Limits, spend: Spend) -> EnvironmentTools:
         """Return the callables as a search sees them."""
@@ -63,7 +68,9 @@ class EnvironmentTools(Meter):
     """An environment's callables while a search runs; they keep its limits."""
 
     def __init__(self, problem: EnvironmentProblem, limits: Limits, spend: Spend) -> None:
-        super().__init__(limits, spend, step_tokens=problem.step_tokens)
+        super().__init__(
+            limits, spend, step_tokens=problem.step_tokens, tokens_aside=problem.tokens_aside
+        )
         self._environment = problem
 
     @property
@@ -73,7 +80,9 @@ class EnvironmentTools(Meter):
     def is_over(self, state: JsonValue) -> bool:
         """Whether the problem says that the world ends in `state`."""
         is_terminal = self._environment.is_terminal
-        return is_terminal is not None and is_terminal(state)
+        if is_terminal is None:
+            return False
+        return checked_flag(called("is_terminal", is_terminal, state), "is_terminal")
 
     async def list_actions(self, states: Sequence[JsonValue]) -> list[list[Step] | None]:
         """Return each state's actions; None where that failed or a limit was reached.
@@ -90,11 +99,9 @@ class EnvironmentTools(Meter):
         for place, steps in enumerate(found):
             if self.is_lost(steps):
                 continue
-            kept, num_unpaid = self.parted(steps)
-            for step in kept:
-                if not isinstance(step, Step):
-                    raise SearchError(f"list_actions gave {step!r}; it must give Step objects")
-                tokens += step.num_tokens
+            given, num_unpaid = self.parted(steps, "list_actions")
+            kept = checked_steps(given, name="list_actions")
+            tokens += sum(step.num_tokens for step in kept)
             if num_unpaid and num_unpaid == len(steps):
                 continue
             taken += 1
@@ -109,7 +116,7 @@ class EnvironmentTools(Meter):
             SearchError: The environment breaks its contract.
         """
         results: list[Outcome | None] = [None] * len(pairs)
-        asked = pairs[: self.may_score(len(pairs))]
+        asked = pairs[: self.may_score(len(pairs), tokens=self._environment.advance_tokens)]
         if not asked:
             return results
         found = await self.call("advance", self._environment.advance, asked)
@@ -122,9 +129,11 @@ class EnvironmentTools(Meter):
     def _checked(self, outcome: Any) -> Outcome:
         if not isinstance(outcome, Outcome):
             raise SearchError(f"advance gave {outcome!r}; it must give Outcome objects")
-        if not math.isfinite(outcome.reward):
-            raise SearchError(f"advance gave the reward {outcome.reward}; rewards must be finite")
-        may_end = self._environment.is_terminal is not None and not outcome.is_terminal
-        if may_end and self.is_over(outcome.state):
-            return Outcome(outcome.state, outcome.reward, is_terminal=True)
-        return outcome
+        reward = checked_number(outcome.reward, "the reward of advance")
+        reached: Outcome = outcome
+        if reward is not reached.reward:
+            reached = replace(reached, reward=reward)
+        may_end = self._environment.is_terminal is not None and not reached.is_terminal
+        if may_end and self.is_over(reached.state):
+            return replace(reached, is_terminal=True)
+        return reached

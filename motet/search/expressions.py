@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from math import comb, factorial
 
 from motet.search.algebra import Ratio, TooLargeError
 
 MAX_DEPTH = 40
+_MAX_EXPONENT = 400
 FUNCTIONS = frozenset(
     ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "ln", "log", "exp"]
 )
@@ -55,6 +57,7 @@ class Reader:
         self._tokens = tokens
         self._at = 0
         self._depth = depth
+        """Of arguments and brackets that are open."""
 
     def value(self) -> Ratio:
         found = self._sum()
@@ -121,8 +124,21 @@ class Reader:
                     raise UnreadableError
         return base
 
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        """Count what is read inside of something else, so that its depth has an end."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooLargeError
+        yield
+        self._depth -= 1
+
     def _argument(self) -> Ratio:
         """Read `{...}`, or the one mark that LaTeX takes: a digit, a letter, a command."""
+        with self._deeper():
+            return self._one()
+
+    def _one(self) -> Ratio:
         if self._next == "{":
             return self._primary()
         if self._next in {"-", "+"}:
@@ -188,7 +204,8 @@ class Reader:
                 raise UnreadableError
             return self._argument().root(int(number))
         if mark.startswith("\\") and mark[1:] in FUNCTIONS:
-            return self._applied(mark[1:])
+            with self._deeper():
+                return self._applied(mark[1:])
         name = mark
         if self._next == "_":
             self._take()
@@ -196,13 +213,16 @@ class Reader:
         return _named(name)
 
     def _number(self, mark: str) -> Ratio:
-        value = Fraction(mark + "0" if mark.endswith(".") else mark) if len(mark) < 60 else None
-        if value is None or abs(value).numerator.bit_length() > 1_000:
+        exponent = re.sub(r"[^eE]*", "", mark, count=1)[1:]
+        if len(mark) >= 60 or abs(int(exponent or 0)) > _MAX_EXPONENT:
+            raise TooLargeError
+        value = Fraction(mark + "0" if mark.endswith(".") else mark)
+        if value.numerator.bit_length() > 1_000:
             raise TooLargeError
         if self._next == "_":
             self._take()
             return Ratio.atom(f"{mark}_{self._argument()}")
-        if self._next == r"\overline" and "." in mark:
+        if self._next == r"\overline" and "." in mark and not exponent:
             return self._repeating(mark)
         if not mark.isdigit():
             return Ratio.of(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from motet.errors import ConfigError, SearchError
@@ -18,13 +19,22 @@ class Meter:
     before anything else is waited for.
     """
 
-    def __init__(self, limits: Limits, spend: Spend, *, step_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        spend: Spend,
+        *,
+        step_tokens: int | None = None,
+        tokens_aside: Callable[[], int] | None = None,
+    ) -> None:
         if limits.max_tokens is not None and step_tokens is None:
             raise ConfigError(
                 f"max_tokens is {limits.max_tokens}, so the problem must say step_tokens"
             )
         self._limits = limits
         self._step_tokens = step_tokens or 0
+        self._tokens_aside = tokens_aside
+        """Gives once what calls used beside the steps that came of them."""
         self.spend = spend
         self.is_spent = False
         """Whether something was not asked for because a limit was reached."""
@@ -37,8 +47,13 @@ class Meter:
         self._held = NOTHING
         """What calls that are under way may use at most."""
 
-    def may_propose(self, num: int) -> int:
-        """Return how many of `num` proposals the limits hold."""
+    def may_propose(self, num: int, costs: Sequence[int] | None = None) -> int:
+        """Return how many of `num` proposals the limits hold, the first ones.
+
+        Args:
+            num: Proposals.
+            costs: The most tokens of each; None is `step_tokens` for all.
+        """
         if not self._is_counted:
             return num
         limits, used, granted = self._limits, self.spend + self._held, num
@@ -47,19 +62,27 @@ class Meter:
         if limits.max_tokens is not None and self._step_tokens:
             granted = min(granted, (limits.max_tokens - used.tokens) // self._step_tokens)
         granted = max(granted, 0)
+        tokens = granted * self._step_tokens
+        if costs is not None and limits.max_tokens is not None:
+            sums = list(accumulate(costs[:granted]))
+            granted = sum(each <= limits.max_tokens - used.tokens for each in sums)
+            tokens = sums[granted - 1] if granted else 0
         self.is_spent |= granted < num
-        self._granted = Spend(proposals=granted, tokens=granted * self._step_tokens)
+        self._granted = Spend(proposals=granted, tokens=tokens)
         return granted
 
-    def may_score(self, num: int) -> int:
-        """Return how many of `num` scores the limits hold."""
+    def may_score(self, num: int, *, tokens: int = 0) -> int:
+        """Return how many of `num` scores, of at most `tokens` each, the limits hold."""
         if not self._is_counted:
             return num
-        granted, most = num, self._limits.max_scores
-        if most is not None:
-            granted = max(min(num, most - self.spend.scores - self._held.scores), 0)
+        limits, used, granted = self._limits, self.spend + self._held, num
+        if limits.max_scores is not None:
+            granted = min(granted, limits.max_scores - used.scores)
+        if limits.max_tokens is not None and tokens:
+            granted = min(granted, (limits.max_tokens - used.tokens) // tokens)
+        granted = max(granted, 0)
         self.is_spent |= granted < num
-        self._granted = Spend(scores=granted)
+        self._granted = Spend(scores=granted, tokens=granted * tokens)
         return granted
 
     def is_lost(self, result: Any) -> bool:
@@ -67,8 +90,14 @@ class Meter:
         self.is_spent |= result is UNPAID
         return isinstance(result, Lost)
 
-    def parted(self, given: Sequence[Any]) -> tuple[list[Any], int]:
-        """Return a member's results without those that were lost, and how many were not paid for."""
+    def parted(self, given: Any, name: str = "propose") -> tuple[list[Any], int]:
+        """Return a member's results without those that were lost, and how many were not paid for.
+
+        Raises:
+            SearchError: They are no list.
+        """
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise SearchError(f"{name} gave {given!r}; it must give a list, or be lost")
         if Lost not in map(type, given):
             return list(given), 0
         kept = [each for each in given if not self.is_lost(each)]
@@ -99,11 +128,11 @@ class Meter:
         Raises:
             SearchError: It raised something foreign, or gave more or fewer results.
         """
-        if not self._is_counted:
-            return await call_batch(call, batch, name)
         granted, self._granted = self._granted, NOTHING
         self._held += granted
         try:
             return await call_batch(call, batch, name)
         finally:
             self._held -= granted
+            if self._tokens_aside is not None:
+                self.spend += Spend(tokens=self._tokens_aside())

@@ -25,6 +25,7 @@ from motet.search.tools import Ask, Problem
 Pool = tuple[tuple[Fraction, str], ...]
 """Numbers at hand, each with the expression that made it, the smallest first."""
 _MOVE: Final = re.compile(r"\s*(\S+) ([-+*/]) (\S+) = (\S+) \(left: ([^()]*)\)\s*")
+_FRACTION: Final = re.compile(r"-?\d{1,400}(?:/\d{1,400})?")
 _EXPRESSION: Final = re.compile(r"[-+*/()0-9 ]{1,400}")
 """Longer ones are wrong, and cost no time."""
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
@@ -113,8 +114,8 @@ class NumbersGame:
     def _taken(self, pool: Pool, move: Sequence[str]) -> Pool | None:
         one, sign, other, result, left = move
         try:
-            a, b, value = Fraction(one), Fraction(other), Fraction(result)
-            shown = sorted(Fraction(each) for each in left.split())
+            a, b, value = map(_fraction, (one, other, result))
+            shown = sorted(map(_fraction, left.split()))
         except (ValueError, ZeroDivisionError):
             return None
         rest, taken = list(pool), []
@@ -169,6 +170,17 @@ class NumbersGame:
         return value
 
 
+def _fraction(text: str) -> Fraction:
+    """Return a number as steps write it.
+
+    Raises:
+        ValueError: It is written in another way: an exponent could take any time to work out.
+    """
+    if not _FRACTION.fullmatch(text):
+        raise ValueError(f"{text[:20]} is no number of a step")
+    return Fraction(text)
+
+
 _SIGNS: Final[dict[type[ast.operator], str]] = {
     ast.Add: "+",
     ast.Sub: "-",
@@ -183,23 +195,95 @@ def _calculated(a: Fraction, sign: str, b: Fraction) -> Fraction | None:
     return {"+": a + b, "-": a - b, "*": a * b}[sign]
 
 
-@lru_cache(maxsize=2_000_000)
-def _solvable(values: tuple[Fraction, ...], target: int, uses_all: bool, is_natural: bool) -> bool:
-    if target in values and (len(values) == 1 or not uses_all):
-        return True
-    for i, j in combinations(range(len(values)), 2):
-        rest = [value for k, value in enumerate(values) if k not in (i, j)]
-        low, high = values[i], values[j]
-        made = {low + high, low * high, high - low}
-        if not is_natural:
-            made.add(low - high)
-        made |= {a / b for a, b in ((low, high), (high, low)) if b}
-        for value in made:
-            if is_natural and (value < 1 or value.denominator > 1):
-                continue
-            if _solvable(tuple(sorted([*rest, value])), target, uses_all, is_natural):
-                return True
-    return False
+Values = tuple[Fraction, ...]
+
+
+@lru_cache(maxsize=100_000)
+def _solvable(values: Values, target: int, uses_all: bool, is_natural: bool) -> bool:
+    sizes = [len(values)] if uses_all else range(1, len(values) + 1)
+    solver = _Solver(is_natural, num_listed=4 if len(values) > 4 else 2)
+    return any(
+        solver.can_make(chosen, Fraction(target))
+        for size in sizes
+        for chosen in dict.fromkeys(combinations(sorted(values), size))
+    )
+
+
+class _Solver:
+    """Says whether numbers can make a value, each used once.
+
+    Of a few numbers all values are listed. More are split in two: for each value of the smaller
+    part, the larger one would have to make one of six others.
+    """
+
+    def __init__(self, is_natural: bool, *, num_listed: int) -> None:
+        self._is_natural = is_natural
+        self._num_listed = num_listed
+        self._listed: dict[Values, set[Fraction]] = {}
+        self._known: dict[tuple[Values, Fraction], bool] = {}
+
+    def can_make(self, values: Values, target: Fraction) -> bool:
+        if len(values) <= self._num_listed:
+            return target in self._all(values)
+        if not self._is_allowed(target):
+            return False
+        key = (values, target)
+        if key not in self._known:
+            self._known[key] = any(
+                self.can_make(large, wanted)
+                for small, large in _splits(values)
+                for made in self._all(small)
+                for wanted in _wanted(target, made)
+            ) or (not target and any(0 in self._all(small) for small, _ in _splits(values)))
+        return self._known[key]
+
+    def _all(self, values: Values) -> set[Fraction]:
+        """Return every value that all of `values` make."""
+        if len(values) == 1:
+            return set(values)
+        if values not in self._listed:
+            self._listed[values] = {
+                made
+                for small, large in _splits(values)
+                for one in self._all(small)
+                for other in self._all(large)
+                for made in _results(one, other)
+                if self._is_allowed(made)
+            }
+        return self._listed[values]
+
+    def _is_allowed(self, value: Fraction) -> bool:
+        return not self._is_natural or (value >= 1 and value.denominator == 1)
+
+
+def _splits(values: Values) -> Iterator[tuple[Values, Values]]:
+    """Yield the ways to part sorted values in two, the smaller part first."""
+    places = range(len(values))
+    seen = set()
+    for size in range(1, len(values) // 2 + 1):
+        for chosen in combinations(places, size):
+            small = tuple(values[place] for place in chosen)
+            if small not in seen:
+                seen.add(small)
+                yield small, tuple(values[place] for place in places if place not in chosen)
+
+
+def _results(one: Fraction, other: Fraction) -> Iterator[Fraction]:
+    yield from (one + other, one * other, one - other, other - one)
+    if other:
+        yield one / other
+    if one:
+        yield other / one
+
+
+def _wanted(target: Fraction, made: Fraction) -> Iterator[Fraction]:
+    """Yield each value that makes `target` together with `made`, by any of the operations."""
+    yield from (target - made, target + made, made - target)
+    if made:
+        yield target / made
+        yield target * made
+    if target and made:
+        yield made / target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,7 +219,13 @@ def normalised_row(row: Any) -> Array:
     """
     import numpy as np
 
-    logits = np.asarray(row, dtype=np.float64)
+    try:
+        given = np.asarray(row)
+        if given.dtype.kind not in "fiubO":
+            raise SearchError(f"next_logprobs gave a row of {given.dtype}; it must be numbers")
+        logits = given.astype(np.float64)
+    except (TypeError, ValueError) as exc:
+        raise SearchError(f"next_logprobs gave a row of no numbers: {exc}") from exc
     top = logits.max() if logits.ndim == 1 and logits.size else math.nan
     if not math.isfinite(top):
         raise SearchError("next_logprobs gave a row with NaN, inf, or nothing that may follow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -59,10 +60,8 @@ async def draw_allowed(
     Raises:
         SearchError: The potential does more than to allow or forbid.
     """
-    import numpy as np
-
     known: dict[tuple[Tokens, int], bool] = {}
-    rests = [np.exp(each.row.logprobs) for each in places]
+    rests = [_Rest(each.row.logprobs) for each in places]
     found: list[tuple[int, float]] = [(tools.problem.end, -math.inf)] * len(places)
     masses = [0.0] * len(places)
     open_places = list(range(len(places)))
@@ -70,35 +69,68 @@ async def draw_allowed(
         drawn = {}
         for i in open_places:
             end = places[i].row.place(tools.problem.end)
-            drawn[i] = end if places[i].is_last else places[i].choose(rests[i])
+            drawn[i] = end if places[i].is_last else rests[i].drawn(places[i].choose)
         asked = [_token(places[i], place) for i, place in drawn.items() if place is not None]
         if not await _learn(tools, known, asked):
             return None
+        # Many rounds of a condition that never waits must not keep others from the loop.
+        await asyncio.sleep(0)
         still = []
         for i, place in drawn.items():
             if place is None:
                 continue
-            masses[i] = float(rests[i][place])
-            rests[i][place] = 0.0
+            masses[i] = rests[i].taken(place)
             key = _token(places[i], place)
             if known[key]:
                 found[i] = key[1], math.log(masses[i]) if masses[i] else -math.inf
-            elif not places[i].is_last and rests[i].any():
+            elif not places[i].is_last and rests[i].total:
                 still.append(i)
         open_places = still
     lucky = [i for i, (_, log_weight) in enumerate(found) if log_weight > -math.inf]
     extra = {
-        i: [_token(places[i], places[i].choose(rests[i])) for _ in range(extra_draws)]
+        i: [_token(places[i], rests[i].drawn(places[i].choose)) for _ in range(extra_draws)]
         for i in lucky
-        if not places[i].is_last and rests[i].any()
+        if not places[i].is_last and rests[i].total
     }
     if not await _learn(tools, known, [key for keys in extra.values() for key in keys]):
         return None
     for i, keys in extra.items():
         allowed = sum(known[key] for key in keys) / extra_draws
-        weight = masses[i] + float(rests[i].sum()) * allowed
+        weight = masses[i] + rests[i].total * allowed
         found[i] = found[i][0], math.log(weight)
     return found
+
+
+class _Rest:
+    """What was not drawn of a row, in blocks: a draw looks at their sums, and into one of them."""
+
+    def __init__(self, logprobs: Array) -> None:
+        import numpy as np
+
+        self._size = max(math.isqrt(len(logprobs)), 1)
+        weights = np.zeros(-(-len(logprobs) // self._size) * self._size)
+        weights[: len(logprobs)] = np.exp(logprobs)
+        self._blocks = weights.reshape(-1, self._size)
+        self._sums = self._blocks.sum(axis=1)
+
+    @property
+    def total(self) -> float:
+        return float(self._sums.sum())
+
+    def drawn(self, choose: Choose) -> int:
+        """Return a place that is drawn, and stays."""
+        block = choose(self._sums)
+        return block * self._size + choose(self._blocks[block])
+
+    def taken(self, place: int) -> float:
+        """Take a place away, and return its weight."""
+        block, at = divmod(place, self._size)
+        weight = float(self._blocks[block, at])
+        self._blocks[block, at] = 0.0
+        self._sums[block] = self._blocks[
+            block
+        ].sum()  # no difference: those of small ones are wrong
+        return weight
 
 
 def _token(place: Place, at: int) -> tuple[Tokens, int]:

@@ -11,9 +11,10 @@ from motet.errors import SearchError
 from motet.search.best_of_n import final_answer
 from motet.search.metering import Meter
 from motet.search.partials import Partial, Step
-from motet.search.selection import Extract
+from motet.search.selection import Extract, answer_of
+from motet.search.settings import called
 from motet.search.spending import Limits, Spend
-from motet.search.tools import Lost
+from motet.search.tools import Lost, checked_flag, checked_steps
 
 Action = Literal["A1", "A2", "A3", "A4", "A5"]
 """A1 one step of thought; A2 all the rest, up to the answer; A3 the next sub-question with its
@@ -66,6 +67,11 @@ class RStarProblem:
     """Whether two answers are one; asked both ways, one yes is enough. None compares the texts."""
     step_tokens: int | None = None
     """The most tokens of one generated step; needed for `max_tokens`."""
+    completion_tokens: int = 0
+    """The most tokens of one completion."""
+    tokens_aside: Callable[[], int] | None = None
+    """Gives what was used since it was asked last, beside the tokens of the steps: for completions
+    and dropped replies, say. None where there is nothing of this kind."""
 
     def tools(self, limits: Limits, spend: Spend) -> RStarTools:
         """Return the callables as a search sees them."""
@@ -76,7 +82,9 @@ class RStarTools(Meter):
     """A question's callables while a search runs; they keep its limits."""
 
     def __init__(self, problem: RStarProblem, limits: Limits, spend: Spend) -> None:
-        super().__init__(limits, spend, step_tokens=problem.step_tokens)
+        super().__init__(
+            limits, spend, step_tokens=problem.step_tokens, tokens_aside=problem.tokens_aside
+        )
         self._problem = problem
 
     @property
@@ -104,13 +112,10 @@ class RStarTools(Meter):
         for (place, move), steps in zip(asked, found, strict=True):
             if self.is_lost(steps):
                 continue
-            kept, num_unpaid = self.parted(steps)
+            given, num_unpaid = self.parted(steps)
             n = move.n - num_unpaid
-            if len(kept) > n:
-                raise SearchError(f"propose gave {len(kept)} steps where {n} were asked for")
+            kept = checked_steps(given, n)
             for step in kept:
-                if not isinstance(step, Step):
-                    raise SearchError(f"propose gave {step!r}; it must give Step objects")
                 if step.prior is not None and not 0 <= step.prior <= 1:
                     raise SearchError(
                         f"propose gave the prior {step.prior}; a confidence is from 0 to 1"
@@ -124,7 +129,7 @@ class RStarTools(Meter):
     async def complete(self, partials: Sequence[Partial]) -> list[str | None]:
         """Return the second model's rest of each solution; None where it failed."""
         results: list[str | None] = [None] * len(partials)
-        asked = partials[: self.may_score(len(partials))]
+        asked = partials[: self.may_score(len(partials), tokens=self._problem.completion_tokens)]
         if self._problem.complete is None or not asked:
             return results
         for place, text in enumerate(await self.call("complete", self._problem.complete, asked)):
@@ -138,7 +143,7 @@ class RStarTools(Meter):
 
     def answer(self, text: str) -> str | None:
         """Return the answer that `text` states."""
-        return self._problem.extract(text)
+        return answer_of(text, self._problem.extract)
 
     def is_same(self, one: str | None, other: str | None) -> bool:
         """Whether two answers are one; what is no answer is like none."""
@@ -146,5 +151,9 @@ class RStarTools(Meter):
             return False
         is_same = self._problem.is_same
         return one == other or (
-            is_same is not None and (is_same(one, other) or is_same(other, one))
+            is_same is not None
+            and any(
+                checked_flag(called("is_same", is_same, *pair), "is_same")
+                for pair in ((one, other), (other, one))
+            )
         )

@@ -121,10 +121,9 @@ class Steering:
         if moved is None:
             return state
         kept = self._kept(moved, rng(state.seed, state.num_steps, 0))
-        decode = tools.problem.decode
         return replace(
             state,
-            particles=tuple((each, decode(each.tokens)) for each in kept),
+            particles=tuple((each, tools.decoded(each.tokens)) for each in kept),
             num_steps=state.num_steps + 1,
             num_resampled=state.num_resampled + (kept is not moved),
         )
@@ -159,7 +158,8 @@ class Steering:
         for (each, text), share in zip(state.particles, shares(log_weights), strict=True):
             key = text, each.is_finished
             merged[key] = merged.get(key, 0.0) + share
-            lengths[key] = len(each.tokens) + each.is_finished
+            length = len(each.tokens) + each.is_finished
+            lengths[key] = min(length, lengths.get(key, length))
         candidates = sorted(
             (
                 Candidate(Partial((Step(text, is_last=is_last, num_tokens=lengths[key]),)), share)
@@ -339,7 +339,8 @@ async def _guesses(
     for potential in potentials:
         for are_complete in (False, True):
             places = [i for i, (_, is_last) in enumerate(texts) if is_last == are_complete]
-            if not places or not (is_guided or are_complete):
+            is_early = potential is not problem.critic or problem.critic_at == "token"
+            if not places or not (are_complete or (is_guided and is_early)):
                 continue
             asked = [texts[i][0] for i in places]
             weights = await tools.weigh(potential, asked, are_complete=are_complete)

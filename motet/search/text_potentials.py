@@ -71,9 +71,10 @@ class Spoken(Protocol):
 class KnownTexts:
     """Texts put together from those of single tokens, and from whole ones that are known.
 
-    A token that holds a part of a character, or no text, adds nothing until a later one is whole.
-    So the text of tokens that go on depends on nothing but them, once that of all but the last is
-    known; and what was added stays.
+    The last token of a text that goes on adds nothing where it holds a part of a character, or no
+    text; the text before it is then shown up to its last whole character. So the text of tokens
+    that go on depends on nothing but them, once that of all but the last is known; and what was
+    added stays.
     """
 
     pieces: dict[int, str] = field(default_factory=dict)
@@ -86,29 +87,38 @@ class KnownTexts:
         self.pieces |= pieces
 
     def so_far(self, tokens: Tokens) -> str:
-        if not tokens:
-            return ""
-        return self.behind(tokens[:-1], tokens[-1:])[0]
+        return self.behind(tokens[:-1], tokens[-1:])[0] if tokens else ""
 
     def behind(self, tokens: Tokens, more: Sequence[int]) -> list[str]:
+        before = self._known(tokens)
+        waiting = before.rstrip(INCOMPLETE)
         pieces = [self.pieces.get(token, "") for token in more]
-        are_whole = [piece != "" and INCOMPLETE not in piece for piece in pieces]
-        before = self.whole(tokens) if any(are_whole) else ""
-        waiting = "" if all(are_whole) else self.so_far(tokens)
-        return [
-            before + piece if is_whole else waiting
-            for piece, is_whole in zip(pieces, are_whole, strict=True)
-        ]
+        return [before + piece if _is_whole(piece) else waiting for piece in pieces]
 
     def whole(self, tokens: Tokens) -> str:
         text = self.exact.get(tokens)
         return self.so_far(tokens) if text is None else text
+
+    def _known(self, tokens: Tokens) -> str:
+        """Return the exact text of `tokens`, or of the most that are known and what is whole."""
+        size = next((n for n in range(len(tokens), 0, -1) if tokens[:n] in self.exact), 0)
+        text = self.exact[tokens[:size]] if size else ""
+        later = [self.pieces.get(token, "") for token in tokens[size:]]
+        return text + "".join(filter(_is_whole, later))
+
+    def since(self, tokens: Tokens, start: int) -> str:
+        """Return what tokens add that go on behind the first `start` of them."""
+        return self.so_far(tokens).removeprefix(self.so_far(tokens[:start]))
 
     def added(self, tokens: Tokens, token: int, *, is_last: bool = False) -> str:
         """Return what a token adds to a text that goes on; the last one, what was still lacking."""
         before = self.so_far(tokens)
         after = self.whole(tokens) if is_last else self.behind(tokens, (token,))[0]
         return after.removeprefix(before)
+
+
+def _is_whole(piece: str) -> bool:
+    return piece != "" and INCOMPLETE not in piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,18 @@ from typing import Final, TypeAlias
 from motet.errors import ConfigError, SearchError
 from motet.search.metering import Meter
 from motet.search.partials import Partial, Step
-from motet.search.settings import whole
+from motet.search.settings import called, whole
 from motet.search.spending import Limits, Spend
-from motet.search.tools import UNPAID, Ask, Lost, Propose, Score, checked_number
+from motet.search.tools import (
+    UNPAID,
+    Ask,
+    Lost,
+    Propose,
+    Score,
+    checked_flag,
+    checked_number,
+    checked_steps,
+)
 
 Vote: TypeAlias = Callable[
     [Sequence[Partial], int], Awaitable[Sequence[int] | Lost] | Sequence[int] | Lost
@@ -22,7 +31,10 @@ Vote: TypeAlias = Callable[
 
 VALUE_OF_WORD: Final = {"impossible": 0.001, "likely": 1.0, "sure": 20.0}
 """Source: Tree of Thoughts, Game of 24."""
-_BEST_CHOICE: Final = re.compile(r"best choice is[^\d\n]*(\d+)", re.IGNORECASE)
+_BEST_CHOICE: Final = re.compile(
+    r"best choice is(?:(?!best choice is)[^\d\n])*(\d+)", re.IGNORECASE
+)
+_MAX_DIGITS: Final = 9
 
 
 def read_value(reply: str) -> float:
@@ -37,7 +49,7 @@ def read_vote(reply: str, num_candidates: int) -> int | None:
     it names none.
     """
     named = _BEST_CHOICE.findall(reply)
-    place = int(named[-1]) - 1 if named else -1
+    place = int(named[-1]) - 1 if named and len(named[-1]) <= _MAX_DIGITS else -1
     return place if 0 <= place < num_candidates else None
 
 
@@ -59,6 +71,13 @@ class ThoughtProblem:
     """Whether a partial solution ends here though its last step does not say so."""
     step_tokens: int | None = None
     """The most tokens of one reply; needed for `max_tokens`."""
+    value_tokens: int = 0
+    """The most tokens of one value."""
+    vote_tokens: int = 0
+    """The most tokens of one vote."""
+    tokens_aside: Callable[[], int] | None = None
+    """Gives what was used since it was asked last, beside the tokens of the thoughts: for values,
+    votes and dropped replies, say. None where there is nothing of this kind."""
 
     def __post_init__(self) -> None:
         if not self.evaluators and self.vote is None:
@@ -75,7 +94,9 @@ class ThoughtTools(Meter):
     """A problem's callables while a search runs; they keep its limits."""
 
     def __init__(self, problem: ThoughtProblem, limits: Limits, spend: Spend) -> None:
-        super().__init__(limits, spend, step_tokens=problem.step_tokens)
+        super().__init__(
+            limits, spend, step_tokens=problem.step_tokens, tokens_aside=problem.tokens_aside
+        )
         self._problem = problem
 
     @property
@@ -120,14 +141,13 @@ class ThoughtTools(Meter):
         return results + [[] for _ in partials[len(asks) :]]
 
     def _checked(self, ask: Ask, given: Sequence[Step]) -> list[Step]:
-        if len(given) > ask.n:
-            raise SearchError(f"propose gave {len(given)} steps where {ask.n} were asked for")
         is_terminal = self._problem.is_terminal
         steps = []
-        for step in given:
-            if not isinstance(step, Step):
-                raise SearchError(f"propose gave {step!r}; it must give Step objects")
-            is_last = step.is_last or bool(is_terminal and is_terminal(ask.partial.then(step)))
+        for step in checked_steps(given, ask.n):
+            is_last = step.is_last
+            if not is_last and is_terminal is not None:
+                said = called("is_terminal", is_terminal, ask.partial.then(step))
+                is_last = checked_flag(said, "is_terminal")
             steps.append(replace(step, is_last=is_last))
         return steps
 
@@ -139,7 +159,7 @@ class ThoughtTools(Meter):
         """
         results: list[list[float | None]] = [[] for _ in partials]
         for evaluator in self._problem.evaluators:
-            asked = partials[: self.may_score(len(partials))]
+            asked = partials[: self.may_score(len(partials), tokens=self._problem.value_tokens)]
             found = await self.call("value", evaluator, asked) if asked else []
             self.count(scores=sum(value is not UNPAID for value in found))
             for place in range(len(partials)):
@@ -159,7 +179,8 @@ class ThoughtTools(Meter):
         call = self._problem.vote
         if call is None:
             raise ConfigError("evaluate is 'vote', and the problem's vote is None")
-        num = self.may_score(num_votes) if partials else 0
+        each = self._problem.vote_tokens
+        num = self.may_score(num_votes, tokens=each) if partials else 0
         if not num:
             return None
         [found] = await self.call("vote", lambda _: _one(call(partials, num)), [partials])

@@ -6,14 +6,17 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Literal
 
-from motet.errors import SearchError
+from motet.errors import MotetError, SearchError
 from motet.search.metering import Meter
 from motet.search.potentials import Array, NextLogprobs, NextRow, Potential, Tokens, as_row
+from motet.search.settings import one_of
 from motet.search.spending import NO_LIMITS, NOTHING, Limits, Spend
+from motet.search.tools import checked_number
 
 _CACHED: Final = 256
+CriticAt = Literal["end", "token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,11 @@ class TokenProblem:
     """May choose the tokens."""
     critic: Potential | None = None
     """Weighs texts as well, but only what was drawn: one that is too costly for every token."""
+    critic_at: CriticAt = "token"
+    """`end`: it is asked of whole texts alone."""
+
+    def __post_init__(self) -> None:
+        one_of("critic_at", self.critic_at, ("end", "token"))
 
     def tools(self, limits: Limits, spend: Spend) -> TokenTools:
         """Return the callables as a search sees them."""
@@ -116,13 +124,33 @@ class TokenTools(Meter):
         if self._is_any_lost(found):
             return None
         self.count(scores=len(unique))
-        changes = {
-            text: np.asarray(row, dtype=np.float64) for text, row in zip(unique, found, strict=True)
-        }
+        try:
+            changes = {
+                text: np.asarray(row).astype(np.float64, casting="same_kind")
+                for text, row in zip(unique, found, strict=True)
+            }
+        except (TypeError, ValueError) as exc:
+            raise SearchError(f"logw_next gave what are no numbers: {exc}") from exc
         for text, row in changes.items():
             if row.shape != rows[text].logprobs.shape or not (row < math.inf).all():
                 raise SearchError("logw_next gave NaN, inf, or not one number for each token")
         return changes
+
+    def decoded(self, tokens: Tokens) -> str:
+        """Return the text of tokens.
+
+        Raises:
+            SearchError: It cannot be told.
+        """
+        try:
+            text = self.problem.decode(tokens)
+        except MotetError:
+            raise
+        except Exception as exc:
+            raise SearchError(f"decode failed: {type(exc).__name__}: {exc}") from exc
+        if not isinstance(text, str):
+            raise SearchError(f"decode gave {text!r}; it must give a text")
+        return text
 
     def _is_any_lost(self, found: Sequence[object]) -> bool:
         """Say whether a limit was reached on the way.
@@ -151,8 +179,20 @@ class TokenTools(Meter):
         if self._is_any_lost(found):
             return None
         self.count(scores=len(unique))
-        for value in found:
-            if math.isnan(value) or value == math.inf:
-                raise SearchError(f"a potential gave the log weight {value}")
-        by_text = dict(zip(unique, found, strict=True))
+        weights = [_log_weight(value) for value in found]
+        by_text = dict(zip(unique, weights, strict=True))
         return [by_text[text] for text in texts]
+
+
+def _log_weight(value: Any) -> float:
+    """Return what a potential gave for a text.
+
+    Raises:
+        SearchError: It is no number, NaN or inf.
+    """
+    if value == -math.inf:
+        return -math.inf
+    try:
+        return checked_number(value, "a potential")
+    except SearchError as exc:
+        raise SearchError(f"a potential gave the log weight {value!r}") from exc

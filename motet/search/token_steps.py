@@ -26,8 +26,11 @@ class TokenSteps:
     """
 
     problem: TokenProblem
-    ends_step: Callable[[Tokens], bool]
-    """Whether a step ends behind these tokens of its own."""
+    ends_step: Callable[[Tokens, int], bool]
+    """Whether a step ends behind a text's tokens, of which so many came before it."""
+    decode_open: Callable[[Tokens], str] | None = None
+    """The text of tokens that go on, with which that of more of them begins; None is that of the
+    problem."""
     proposal: Proposal = "local"
     """As of `Steering`."""
     max_tokens: int = 256
@@ -95,13 +98,16 @@ class TokenSteps:
         own = particle.tokens[start:]
         is_full = ask.max_tokens is not None and len(own) >= ask.max_tokens
         is_dead = particle.log_weight == -math.inf
-        is_step = not ask.is_whole and self.ends_step(own)
+        is_step = not ask.is_whole and self.ends_step(particle.tokens, start)
         return particle.is_finished or is_dead or is_full or is_step
 
     def _step(self, ask: Ask, particle: TokenParticle) -> Step:
         own = particle.tokens[len(_tokens(ask.partial)) :]
+        decode = self.problem.decode
+        if not particle.is_finished and self.decode_open is not None:
+            decode = self.decode_open
         return Step(
-            self.problem.decode(particle.tokens).removeprefix(ask.partial.text),
+            decode(particle.tokens).removeprefix(ask.partial.text),
             is_last=particle.is_finished,
             num_tokens=len(own) + particle.is_finished,
             data=list(own),

@@ -134,7 +134,7 @@ class Tools:
                 continue
             kept, num_unpaid = _parted(given)
             self.is_spent |= num_unpaid > 0
-            steps = [] if given is FAILED else _checked_steps(kept, ask.n - num_unpaid)
+            steps = [] if given is FAILED else checked_steps(kept, ask.n - num_unpaid)
             self.spend += Spend(
                 proposals=ask.n - num_unpaid, tokens=sum(step.num_tokens for step in steps)
             )
@@ -270,6 +270,17 @@ def checked_number(
     return number
 
 
+def checked_flag(value: Any, name: str) -> bool:
+    """Return what the callable `name` gave as a bool.
+
+    Raises:
+        SearchError: It is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise SearchError(f"{name} gave {value!r}; it must give True or False")
+    return value
+
+
 async def call_batch(call: Callable[[Any], Any], batch: Sequence[Any], name: str) -> list[Any]:
     """Return what a callable gives for a batch; all `UNPAID` where a budget is spent.
 
@@ -300,23 +311,28 @@ def _parted(given: Any) -> tuple[Any, int]:
     return kept, sum(each is UNPAID for each in given)
 
 
-def _checked_steps(given: Any, most: int) -> list[Step]:
+def checked_steps(given: Any, most: int | None = None, name: str = "propose") -> list[Step]:
+    """Return what the callable `name` gave as steps, at most `most` of them.
+
+    Raises:
+        SearchError: It gave something else.
+    """
     if isinstance(given, (str, Step)) or not isinstance(given, Sequence):
-        raise SearchError(f"propose gave {given!r}; it must give a sequence of Step, or be lost")
+        raise SearchError(f"{name} gave {given!r}; it must give a sequence of Step, or be lost")
     steps = list(given)
-    if len(steps) > most:
-        raise SearchError(f"propose gave {len(steps)} steps where {most} were asked for")
+    if most is not None and len(steps) > most:
+        raise SearchError(f"{name} gave {len(steps)} steps where {most} were asked for")
     for step in steps:
         if not isinstance(step, Step) or not isinstance(step.text, str):
-            raise SearchError(f"propose gave {step!r}; it must give Step objects")
+            raise SearchError(f"{name} gave {step!r}; it must give Step objects")
         if type(step.num_tokens) is not int or step.num_tokens < 0:
-            raise SearchError(f"propose gave num_tokens {step.num_tokens!r}; it is a count")
+            raise SearchError(f"{name} gave num_tokens {step.num_tokens!r}; it is a count")
         if step.prior is not None:
             checked_number(step.prior, "a step's prior")
         if step.log_weight != -math.inf:
             checked_number(step.log_weight, "a step's log_weight")
         if not _is_json(step.data):
-            raise SearchError(f"propose gave data {step.data!r}; it must be JSON, with lists")
+            raise SearchError(f"{name} gave data {step.data!r}; it must be JSON, with lists")
     return steps
 
 

@@ -90,3 +90,16 @@ def test_a_wrong_option_is_told(motet, recorded, options, said):
 
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_scores_of_several_evaluators_ask_for_the_option(motet, tmp_path):
+    """The message names the option and the evaluators."""
+    path = tmp_path / "several.jsonl"
+    solution = {"answer": "1", "correct": 1, "scores": {"a": [0.1], "b": [0.2]}}
+    path.write_text(json.dumps({"id": "q", "solutions": [solution]}) + "\n")
+
+    result = motet("eval", "replay", path)
+
+    assert result.exit_code == 2
+    assert "there are a, b" in result.stderr
+    assert "--evaluator" in result.stderr

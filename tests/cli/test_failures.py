@@ -4,7 +4,7 @@ import sys
 import pytest
 from sqlalchemy import make_url
 
-from motet.cli.failures import describe, exit_code, way_on
+from motet.cli.failures import describe, exit_code, resume_command, way_on
 from motet.errors import (
     BudgetExhaustedError,
     ConfigError,
@@ -108,6 +108,30 @@ def test_resuming_is_offered_where_it_can_help(error, told):
 
     assert told in way
     assert ("resume" in way) == ("resume" in told)
+
+
+def test_what_was_said_is_not_offered_where_nothing_was():
+    """Where no model was called no command shows what it said."""
+    options = {"is_kept": True, "has_max_tokens": True}
+
+    assert "--prompts" in (way_on(FINAL[0], "r", **options, has_replies=True) or "")
+    assert way_on(FINAL[0], "r", **options, has_replies=False) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "motet runs resume r"),
+        ("i.db", "motet runs resume r --store i.db"),
+        ("my runs.db", "motet runs resume r --store 'my runs.db'"),
+        ("sqlite:///i.db", "motet runs resume r --store sqlite:///i.db"),
+        ("postgresql://u:secret@h/x", "motet runs resume r --store URL"),
+        ("postgresql://h/x?password=secret", "motet runs resume r --store URL"),
+    ],
+)
+def test_the_resume_command_names_the_given_store(given, told):
+    """It can be pasted into a shell, and holds no password."""
+    assert resume_command("r", given) == told
 
 
 def test_one_attempt_is_singular():

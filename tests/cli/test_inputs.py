@@ -1,7 +1,9 @@
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
+import pydantic.dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +35,27 @@ def many(
         ConfigError: never.
     """
     return question
+
+
+@dataclasses.dataclass
+class Spot:
+    x: int = 0
+
+
+@pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(extra="allow"))
+class Open:
+    x: int = 0
+
+
+@motet.program
+def placed(
+    text: str,
+    *,
+    spot: Spot | str = "",
+    table: dict[str, int] | Spot | None = None,
+    anything: Open | None = None,
+) -> str:
+    return text
 
 
 def make_model(text):
@@ -91,3 +114,25 @@ def test_one_line_is_one_line(text, most):
 
     assert len(shown) <= most
     assert len(shown.splitlines()) <= 1
+
+
+def test_keys_stay_where_another_type_takes_them():
+    """A mapping beside the dataclass, and pydantic's own dataclasses, take keys of any name."""
+    values = bind(
+        inputs_of(placed), {"text": "t", "table": {"y": 1}, "anything": {"y": 1}}, make_model
+    )
+
+    assert values["table"] == {"y": 1}
+    assert values["anything"].y == 1
+
+
+def test_a_text_that_is_an_object_stands_for_one():
+    """Of a text or a dataclass, JSON gives the dataclass; any other text stays as it is."""
+    spot = {i.name: i for i in inputs_of(placed)}["spot"]
+
+    assert bind(inputs_of(placed), {"text": "t", "spot": spot.plain('{"x": 3}')}, make_model) == {
+        "text": "t",
+        "spot": Spot(3),
+    }
+    assert spot.plain("{x}") == "{x}"
+    assert {i.name: i.plain('{"x": 3}') for i in inputs_of(placed)}["text"] == '{"x": 3}'

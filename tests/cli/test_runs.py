@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 
 import pytest
 
@@ -84,6 +86,58 @@ def test_resume_finishes_a_run_whose_budget_ended(motet, stub):
     assert json.loads(resumed.stdout)["value"] == json.loads(whole.stdout)["value"]
     assert json.loads(resumed.stdout)["run_id"] == run_id
     assert len(set(stub.digests)) == 5
+
+
+def test_the_printed_resume_command_resumes(motet, stub, tmp_path):
+    """It names the store that the run is in, in the failure and in `runs show`."""
+    stopped = motet("run", "prog.py:chain", "q", "--length", "3", "--model", stub.url,
+                    "--budget-calls", "1", "--store", "my runs.db")  # fmt: skip
+    [printed] = re.findall(r"resume it by: motet (.+)", stopped.stderr)
+
+    words = shlex.split(printed)
+    shown = motet("runs", "show", words[2], "--store", "my runs.db").stdout
+    resumed = motet(*words, "--budget-calls", "9")
+    there = {"MOTET_STORE": str(tmp_path / "env.db")}
+    elsewhere = motet("run", "prog.py:chain", "q", "--length", "3", "--model", stub.url,
+                      "--budget-calls", "1", "--no-cache", env=there)  # fmt: skip
+
+    assert words[3:] == ["--store", "my runs.db"]
+    assert f"resume   motet {printed}\n" in shown
+    assert resumed.exit_code == 0, resumed.stderr
+    assert "motet runs resume" in elsewhere.stderr
+    assert "--store" not in elsewhere.stderr
+
+
+@pytest.mark.parametrize("where", ["nofile/none.db", "sqlite:///nofile/none.db"])
+@pytest.mark.parametrize(
+    "command", [["list"], ["show", "r"], ["resume", "r"], ["diff", "r", "s"], ["rm", "r"]]
+)
+def test_commands_that_read_make_no_store(motet, tmp_path, command, where):
+    """A mistyped store is told with 3, and nothing is created."""
+    result = motet("runs", *command, "--store", where)
+
+    assert result.exit_code == 3
+    assert f"there is no store at {where}" in result.stderr
+    assert not (tmp_path / "nofile").exists()
+
+
+def test_the_default_store_need_not_exist(motet):
+    """Before the first run there are no runs, which is no error."""
+    result = motet("runs", "list")
+
+    assert result.exit_code == 0
+    assert "no runs yet" in result.stderr
+
+
+def test_nothing_said_is_not_shown(motet, stub):
+    """Where no model was called, no command is told that would show what it said."""
+    silent = motet("run", "solve", "q", "--algorithm", "best-of-n(n=2, choose='majority')",
+                   "--limits", '{"max_proposals": 0}', "--model", stub.url,
+                   "--store", "s.db")  # fmt: skip
+
+    assert silent.exit_code == 1
+    assert "nothing to show" in silent.stderr
+    assert "--prompts" not in silent.stderr
 
 
 def test_resume_keeps_inputs_model_and_seed(motet, stub):

@@ -18,7 +18,7 @@ def test_one_ctrl_c_waits_for_what_is_paid_for(slow_stub, spawn, motet):
 
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
-    [run_id] = re.findall(r"motet runs resume (\S+)", stderr)
+    [run_id] = re.findall(r"motet runs resume (\S+) --store s.db\n", stderr)
     resumed = motet("runs", "resume", run_id, "--store", "s.db", "--json")
 
     assert process.returncode == 130, stderr
@@ -45,7 +45,7 @@ def test_two_ctrl_c_stop_at_once(start_stub, spawn):
 
     assert time.monotonic() - began < 2
     assert process.returncode == 130
-    assert "motet runs resume" in stderr
+    assert re.search(r"motet runs resume \S+ --store s.db\n", stderr)
     assert "Traceback" not in stderr
 
 

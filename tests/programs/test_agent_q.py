@@ -343,7 +343,14 @@ def test_a_world_that_gives_what_it_must_not_is_told() -> None:
     for changed, said in (
         ({"advance": nothing}, "advance gave None"),
         ({"observe": nothing}, "observe gave None"),
-        ({"list_actions": blank}, "list_actions gave ('up', ' ')"),
+        ({"list_actions": nothing}, "list_actions gave None"),
+        ({"list_actions": lambda place: "up"}, "list_actions gave 'up'"),
+        ({"list_actions": lambda place: 5}, "list_actions gave 5"),
+        ({"is_terminal": nothing}, "is_terminal gave None"),
+        ({"advance": lambda place, action: Outcome(place, None)}, "reward of advance gave None"),  # type: ignore[arg-type]
+        ({"advance": lambda place, action: Outcome(place, "1")}, "reward of advance gave '1'"),  # type: ignore[arg-type]
+        ({"advance": lambda place, action: Outcome(place, 10**400)}, "reward of advance gave 1"),
+        ({"list_actions": blank}, "list_actions gave ['up', ' ']"),
     ):
         world = Environment(**{**given, **changed})  # type: ignore[arg-type]
         error = failed(act(ScriptedEngine(sensible), environment=world))
@@ -394,7 +401,7 @@ def test_replies_that_the_budget_does_not_hold_at_once_are_asked_for_while_it_la
 
 def test_limits_of_the_search_are_kept() -> None:
     """Of states that are listed, and of actions and choices."""
-    for limits in (Limits(max_proposals=2), Limits(max_scores=6), Limits(max_tokens=2100)):
+    for limits in (Limits(max_proposals=2), Limits(max_scores=6), Limits(max_tokens=1100)):
         found = run(act(ScriptedEngine(sensible), limits=limits))
         assert found.why == "limit"
         assert found.spend.proposals <= (limits.max_proposals or 99)

@@ -192,6 +192,16 @@ def test_a_file_that_is_no_task_is_told_with_its_line(
         read_questions(tmp_path / "q.jsonl", find_task(task))
 
 
+def test_rows_whose_id_is_null_have_the_number_of_their_line(tmp_path: Path) -> None:
+    """They are no copies of one another."""
+    rows = [{"id": None, "question": "q", "answer": "1"}] * 3
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    found = read_questions(tmp_path / "q.jsonl", find_task("gsm8k"))
+
+    assert [question.id for question in found] == ["line 1", "line 2", "line 3"]
+
+
 @pytest.mark.parametrize(
     ("task", "row", "said"),
     [
@@ -202,6 +212,8 @@ def test_a_file_that_is_no_task_is_told_with_its_line(
         ("countdown", '{"numbers": [1, 2], "target": -3}', "the target is -3"),
         ("jsonl", '{"question": ["q"], "answer": 1}', "the question is ['q']"),
         ("jsonl", "[" * 100_000, "nested too deep"),
+        ("jsonl", '{"question": "q", "answer": ""}', "the answer '' is empty"),
+        ("math", '{"problem": "p", "answer": " "}', "the answer ' ' is empty"),
         ("jsonl", '{"id": "1", "question": "q", "answer": "b"}', "'1' stands there twice"),
     ],
 )

@@ -278,6 +278,12 @@ GOOD = {"id": "good", "solutions": [{"answer": "1", "correct": 1}]}
          "no evaluator is named; there are e"),
         ({"x": "1 2", "steps": [{"new_ys": [], "values": []}]}, "the log cannot be replayed"),
         (GOOD, "the id 'good' stands there twice"),
+        ({"question": "good", "steps": ["a"], "scores": [1], "solution_correct": 1},
+         "the id 'good' stands there twice"),
+        ({"solutions": [{"answer": "1", "correct": 1, "score": 10**400}]}, "the score is 1000"),
+        ({"solutions": [{"answer": "1", "correct": 1, "scores": [10**400]}]}, "the score is 1000"),
+        ({"solutions": [{"answer": "1", "correct": 1, "scores": [[0, 1e308, 1e308]]}]},
+         "the score is inf"),
     ],
 )  # fmt: skip
 def test_a_row_that_is_none_costs_that_row(tmp_path: Path, row: Any, said: str) -> None:
@@ -302,3 +308,35 @@ def test_a_file_without_solutions_is_refused(tmp_path: Path) -> None:
         replayed([problem(Given(text="a", is_right=True))], budgets=[0])
     with pytest.raises(ConfigError, match="problems is empty"):
         replayed([])
+
+
+def test_scores_that_have_no_mean_are_a_bad_row(tmp_path: Path) -> None:
+    """Two scores may be numbers where their sum is none."""
+    bad: list[str] = []
+    row = {"solutions": [{"answer": "1", "correct": 1, "scores": [1e308, 1e308]}]}
+
+    [read] = read_recorded(written(tmp_path, GOOD, row), aggregate="mean", on_bad_row=bad.append)
+
+    assert read.id == "good"
+    assert "line 2: the scores have no mean" in bad[0]
+
+
+def test_a_step_row_of_a_logs_id_is_a_bad_row(tmp_path: Path) -> None:
+    """A log of a crossword has no samples that a solution could stand beside."""
+    bad: list[str] = []
+    log = {"id": "q", "dfs_prune": [{"actions": ["a"], "info": {"r_word": 1}}]}
+    row = {"question": "q", "steps": ["a"], "scores": [0.5], "solution_correct": True}
+
+    [read] = read_recorded(written(tmp_path, log, row), on_bad_row=bad.append)
+
+    assert read.id == "q"
+    assert "line 2: the id 'q' stands there twice" in bad[0]
+
+
+def test_recorded_rows_whose_id_is_null_are_told_apart_by_their_lines(tmp_path: Path) -> None:
+    """They are no copies of one another."""
+    path = written(tmp_path, GOOD | {"id": None}, GOOD | {"id": None})
+
+    read = read_recorded(path, on_bad_row=no_bad_row)
+
+    assert [each.id for each in read] == ["line 1", "line 2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -134,3 +135,32 @@ def test_a_search_goes_on_with_the_state_that_can_still_win() -> None:
     }
     assert extended
     assert all(text.startswith("3 * 5 = 15") for text in extended)
+
+
+@pytest.mark.parametrize("num_numbers", [6, 7])
+def test_the_exact_scorer_refuses_games_that_it_cannot_work_out_in_time(num_numbers: int) -> None:
+    """Six numbers are taken; of more nothing is asked."""
+    text, gold = find_task("countdown").read({"numbers": [*range(1, num_numbers + 1)], "target": 5})
+    study = Study(
+        task="countdown",
+        questions=(Question(id="big", text=text, gold=gold),),
+        algorithms=("best-of-n(n=3)",),
+        budgets=(2000,),
+    )
+    model = Model(ScriptedEngine())
+
+    if num_numbers == 6:
+        study_call(study, model=model, scorer="exact")
+        return
+    with pytest.raises(ConfigError, match="scorer is 'exact'; question 'big' has 7 numbers"):
+        study_call(study, model=model, scorer="exact")
+
+
+def test_what_six_numbers_can_make_is_worked_out_in_seconds() -> None:
+    """A target that cannot be reached is the longest to work out."""
+    gold: Any = {"numbers": [13, 27, 38, 51, 76, 91], "target": 987_654, "is_all": False}
+    began_s = time.process_time()
+
+    assert GameValue("countdown", gold)("Let me think.") == 0.0
+
+    assert time.process_time() - began_s < 5

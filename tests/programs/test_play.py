@@ -509,6 +509,9 @@ def test_wrong_settings_are_told_before_a_token_is_spent(
         ({"show": None}, "show is None"),
         ({"estimate": 3}, "estimate is 3"),
         ({"value_range": (1.0, 1.0)}, "value_range is"),
+        ({"value_range": None}, "value_range is None"),
+        ({"value_range": (0, 1, 2)}, "value_range is (0, 1, 2)"),
+        ({"value_range": (0, "1")}, "value_range is '1'"),
     ],
 )
 def test_a_game_is_made_of_functions(changed: dict[str, Any], said: str) -> None:
@@ -524,3 +527,26 @@ def test_a_game_is_made_of_functions(changed: dict[str, Any], said: str) -> None
     with pytest.raises(ConfigError) as raised:
         Game(**{**given, **changed})
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"estimate": lambda state: None}, "estimate gave None"),
+        ({"estimate": lambda state: "0.5"}, "estimate gave '0.5'"),
+        ({"estimate": lambda state: 1.5}, "estimate gave 1.5; its numbers must be from 0 to 1"),
+        ({"own_moves": lambda state: None}, "own_moves gave None"),
+        ({"own_moves": lambda state: 5}, "own_moves gave 5"),
+        ({"advance": lambda *given: Outcome([], None, True)}, "reward of advance gave None"),  # type: ignore[arg-type]
+        ({"advance": lambda *given: Outcome([], 10**400, True)}, "reward of advance gave 1"),
+    ],
+)
+def test_a_game_that_gives_what_it_must_not_is_told(changed: dict[str, Any], said: str) -> None:
+    """The error names the function and what it gave."""
+    given = {"own_moves": own, "other_moves": other, "advance": both, "show": show, **changed}
+    game = Game(rules="A duel.", start=[], **given)
+
+    error = failed(choose(ScriptedEngine(player), game))
+
+    assert isinstance(error, SearchError)
+    assert said in str(error)

@@ -258,11 +258,12 @@ def test_no_budget_is_exceeded(calls: int) -> None:
 
 def test_limits_of_the_search_are_kept() -> None:
     """Of states that are gone on from, of answered sub-questions, of tokens of sub-questions."""
-    for limits in (Limits(max_proposals=2), Limits(max_scores=2), Limits(max_tokens=800)):
+    for limits in (Limits(max_proposals=2), Limits(max_scores=2), Limits(max_tokens=1350)):
         found = run(reason(engine(), limits=limits, algorithm=MCTS(n=3)))
         assert found.why == "limit"
         assert found.spend.proposals <= (limits.max_proposals or 99)
         assert found.spend.scores <= (limits.max_scores or 99)
+        assert found.spend.tokens <= (limits.max_tokens or 999)
 
 
 @pytest.mark.parametrize("calls", [4, 10])

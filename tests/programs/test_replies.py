@@ -6,8 +6,11 @@ import time
 
 import pytest
 
+import motet
+from motet import Model, prompt
 from motet.engine import Completion
 from motet.programs.replies import labelled, tokens_of, whole_replies
+from motet.testing import ScriptedEngine
 
 
 def test_what_is_empty_or_cut_off_is_no_whole_reply() -> None:
@@ -54,3 +57,23 @@ def test_tokens_that_are_not_named_count_as_the_most() -> None:
     assert tokens_of(Completion("a", token_ids=(1, 2)), 9) == 2
     assert tokens_of(Completion("a"), 9) == 9
     assert tokens_of(Completion(""), 9) == 0
+
+
+def test_tokens_are_a_share_of_the_replys_where_none_are_named() -> None:
+    """The shares add up; named tokens go before, and where nothing is counted it is the most."""
+
+    @prompt(user="q")
+    def ask() -> Completion:
+        raise NotImplementedError
+
+    served = Model(ScriptedEngine(lambda request: ("one two three", "four", "five six seven")))
+    result = motet.run(ask.on(served).samples(3)(), store=None)
+    counted = result.value
+    shares = [tokens_of(each, 100) for each in counted]
+
+    assert sum(shares) == result.usage.completion_tokens > 6
+    assert max(shares) - min(shares) <= 1
+    assert tokens_of(counted[0], 1) == 1
+    assert tokens_of(Completion("a b", "stop", None, (1, 2)), 100) == 2
+    assert tokens_of(Completion("a"), 100) == 100
+    assert tokens_of(Completion(""), 100) == 0

@@ -13,7 +13,7 @@ from motet.engine import Capability, Completion, Request
 from motet.errors import CapabilityError, ConfigError, RunFailedError
 from motet.next_tokens import NextTokens
 from motet.programs.reward_guided import reward_guided
-from motet.programs.scorers import Check
+from motet.programs.scorers import Check, RewardModel
 from motet.programs.solution import Solution
 from motet.search.transfer_q import TransferQ
 from motet.testing import ScriptedEngine, toy_lm
@@ -158,6 +158,10 @@ def test_a_killed_search_asks_nothing_again(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         ({"algorithm": 3}, "algorithm is 3"),
+        ({"algorithm": "transfer-q(kk=2)"}, "no setting 'kk'"),
+        ({"reward": 5}, "reward is 5"),
+        ({"baseline_reward": 5}, "baseline_reward is 5"),
+        ({"algorithm": TransferQ(score_base="logit")}, "score_base is 'logit'"),
         ({"reward": "gut"}, "scorer is 'gut'"),
         ({"rollout_temperature": -1.0}, "rollout_temperature is -1"),
     ],
@@ -178,3 +182,28 @@ def test_an_engine_that_tells_no_next_tokens_is_refused() -> None:
     with pytest.raises(RunFailedError, match="next_tokens") as failed:
         run(guided(ScriptedEngine()))
     assert isinstance(failed.value.__cause__, CapabilityError)
+
+
+def test_what_an_engine_lacks_is_told_before_a_token_is_spent() -> None:
+    able = frozenset({Capability.NEXT_TOKENS})
+    unable = Model(ScriptedEngine(answers, capabilities=able))
+    rolling = TransferQ(max_tokens=4)
+    for changed, said in (
+        ({"reward": RewardModel(unable)}, "reward is .* lacks reward"),
+        ({"baseline_reward": RewardModel(unable)}, "baseline_reward is .* lacks reward"),
+        ({"baseline": unable, "algorithm": rolling}, "baseline is .* lacks continue"),
+    ):
+        served, settings = engine(), dict[str, Any](changed)
+        with pytest.raises(RunFailedError, match=said) as failed:
+            run(guided(served, **settings))
+        assert isinstance(failed.value.__cause__, CapabilityError)
+        assert not served.requests
+    found = run(reward_guided("q", model=unable, reward=Check(share_of_b), algorithm=ARGS))
+    assert found.text
+
+
+def test_its_text_may_name_the_algorithm() -> None:
+    text = "transfer-q(rollout_tokens=0, k=3, weight=20.0, max_tokens=8)"
+
+    assert run(guided(engine(), algorithm=text)) == run(guided(engine(), algorithm=ARGS))
+    assert run(guided(engine(), algorithm="transfer_q(max_tokens=2)")) != run(guided(engine()))

@@ -9,7 +9,13 @@ import pytest
 import motet
 from motet import Budget, Model, program, step
 from motet.engine import Completion
-from motet.errors import BudgetExhaustedError, ParseError, SearchError, StepError
+from motet.errors import (
+    BudgetExhaustedError,
+    EngineUnavailableError,
+    ParseError,
+    SearchError,
+    StepError,
+)
 from motet.programs.search_calls import SearchCalls
 from motet.prompts import prompt
 from motet.search.tools import FAILED, UNPAID, Lost
@@ -95,3 +101,35 @@ def test_few_failures_are_kept_and_of_the_budgets_one_in_any_case() -> None:
 
     assert [str(each) for each in calls.failures] == [*(f"reply {i}" for i in range(8)), "spent"]
     assert all(isinstance(each, ParseError) for each in calls.failures[:-1])
+
+
+@prompt(user="{{ number }}")
+def ask(number: int) -> str:
+    raise NotImplementedError
+
+
+@program
+async def ask_all(numbers: list[int], model: Model) -> list[str]:
+    return [str(each) for each in await SearchCalls().values([ask.on(model)(n) for n in numbers])]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_raised"), [(None, True), (503, True), (502, True), (500, False)]
+)
+def test_an_engine_that_goes_away_in_mid_batch_fails_the_run(
+    status: int | None, is_raised: bool
+) -> None:
+    """What it answered before is kept for a resume; one that fails at one request costs that one."""
+
+    def reply(request: Any) -> Any:
+        is_first = request.prompt[-1].content == "1"
+        return "yes" if is_first else EngineUnavailableError("away", status=status)
+
+    ref = ask_all([1, 2], Model(ScriptedEngine(reply)))
+
+    if is_raised:
+        with pytest.raises(motet.RunFailedError) as failed:
+            motet.run(ref, store=None)
+        assert isinstance(failed.value.__cause__, EngineUnavailableError)
+    else:
+        assert motet.run(ref, store=None).value == ["yes", str(FAILED)]

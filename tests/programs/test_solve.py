@@ -24,7 +24,7 @@ from motet.errors import (
 from motet.programs import mixture_of_agents, solve
 from motet.programs.scorers import Check, Grading, Jury, SelfEvaluation
 from motet.programs.solution import Solution
-from motet.search import Beam, BestOfN, Limits
+from motet.search import Beam, BestOfN, Limits, Mbr, TreeOfThoughts
 from motet.testing import ScriptedEngine
 
 DEPTH = 3
@@ -350,3 +350,93 @@ def test_a_step_that_states_an_answer_is_the_last_one_unless_it_was_cut_off(
 
     assert len(served.requests) == num_asked
     assert found.is_finished == (reason == "stop")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [
+        (Mbr(n=2), "its program is minimum_bayes_risk"),
+        (TreeOfThoughts(), "its program is think_in_trees"),
+        ("rstar", "that is the program rstar"),
+        ("think-in-trees(depth=2)", "that is the program think_in_trees"),
+        (BestOfN, "it must be a search"),
+        (None, "algorithm is None"),
+        (7, "algorithm is 7"),
+    ],
+)
+def test_what_is_no_search_by_steps_is_told_before_anything_is_asked(
+    algorithm: Any, said: str
+) -> None:
+    """A search with a program of its own names it; anything else is refused."""
+    served = engine()
+
+    with pytest.raises(RunFailedError, match=said) as failed:
+        run(solve("q", algorithm=algorithm, model=Model(served), scorer=Check(quality)))
+
+    assert isinstance(failed.value.__cause__, ConfigError)
+    assert not served.requests
+
+
+def test_limits_that_are_none_are_told() -> None:
+    """A dict in the place of Limits is a ConfigError."""
+    limits: Any = {"max_proposals": 2}
+
+    with pytest.raises(RunFailedError, match="limits is"):
+        run(
+            solve(
+                "q",
+                algorithm="best-of-n",
+                model=Model(engine()),
+                scorer=Check(quality),
+                limits=limits,
+            )
+        )
+
+
+@pytest.mark.parametrize("name", ["particles(n=2)", "particle-gibbs(n=2)"])
+def test_particles_are_weighed_by_the_model_itself_where_nothing_else_is(name: str) -> None:
+    """Without a scorer they would be plain samples, so the model's own evaluation weighs them."""
+
+    def both(request: Request) -> Any:
+        return (-0.1, -2.0) if request.candidates else numbers(request)
+
+    able = frozenset({Capability.CONTINUE, Capability.SCORE})
+    served = ScriptedEngine(both, capabilities=able)
+
+    run(solve("q", algorithm=name, model=Model(served)))
+
+    assert any(request.candidates for request in served.requests)
+
+
+async def late(text: str) -> bool:
+    return True
+
+
+def broken(text: str) -> bool:
+    raise KeyError(text)
+
+
+@pytest.mark.parametrize(
+    ("verify", "said"),
+    [(broken, "KeyError"), (lambda text: "yes", "verify gave 'yes'"), (lambda text: None, "None")],
+)
+def test_a_verifier_that_fails_is_told_beside_the_answer(verify: Any, said: str) -> None:
+    """What it says is no verdict: no text counts as verified, and the failure stands in the value."""
+    algorithm = BestOfN(n=2, choose="verified")
+
+    found = run(solve("q", algorithm=algorithm, model=Model(engine()), verify=verify))
+
+    assert found.notes["is_verified"] is False
+    assert said in found.failures[0]
+    assert said in found.summary()
+
+
+def test_a_verifier_that_would_have_to_be_awaited_is_refused() -> None:
+    """An async function is told before anything is asked: a coroutine would count as True."""
+    served = engine()
+    verify: Any = late
+
+    with pytest.raises(RunFailedError, match="verify is .* async"):
+        run(solve("q", algorithm="best-of-n", model=Model(served), verify=verify))
+
+    assert not served.requests

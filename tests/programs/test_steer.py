@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from motet.errors import (
     CapabilityError,
     ConfigError,
     EngineUnavailableError,
+    RequestRejectedError,
     RunFailedError,
     TooFewSurvivorsError,
 )
 from motet.next_tokens import NextTokens
-from motet.programs.scorers import Check
+from motet.programs.scorers import Check, RewardModel
 from motet.programs.solution import Solution
 from motet.programs.steer import steer, steer_steps
 from motet.search.algorithm import rng
@@ -295,6 +297,36 @@ def test_a_killed_search_asks_no_paid_prefix_again(tmp_path: Path, most: int) ->
     assert len({request.written for request in served.requests}) == num_asked
 
 
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_after_an_outage_that_follows_a_lost_sample_it_is_resumed(
+    tmp_path: Path, top_k: int | None
+) -> None:
+    store, asked, state = str(tmp_path / "runs.db"), Counter[tuple[int, ...]](), ["well"]
+
+    def tell(request: Request) -> Any:
+        asked[request.written] += 1
+        if request.written == (toy_lm.A,) and asked[request.written] == 1 and state != ["back"]:
+            return RequestRejectedError("not this time", status=400)
+        if len(request.written) == 2 and state == ["away"]:
+            return EngineUnavailableError("away")
+        return toy_lm.next_tokens(request.written)
+
+    def ref() -> Any:
+        return steered(toy(tell), top_k=top_k, algorithm=Steering(n=30, max_tokens=LONG))
+
+    straight = run(ref())
+    asked.clear()
+    state[0] = "away"
+    with pytest.raises(RunFailedError) as failed:
+        run(ref(), store=store)
+    asked.clear()
+    state[0] = "back"
+
+    assert run(ref(), store=store, resume=failed.value.run_id) == straight
+    assert asked
+    assert all(len(each) >= 2 for each in asked)
+
+
 def test_an_engine_that_is_away_fails_the_run() -> None:
     with pytest.raises(RunFailedError) as failed:
         run(steered(toy(lambda request: EngineUnavailableError("away"))))
@@ -310,6 +342,7 @@ def test_an_engine_that_is_away_fails_the_run() -> None:
         ({"critic_at": "ends"}, "critic_at is 'ends'"),
         ({"potential": no_aa}, "potential is <function no_aa"),
         ({"algorithm": Particles()}, "algorithm is Particles"),
+        ({"algorithm": "steering(nn=2)"}, "did you mean 'n'"),
         ({"critic": "gut"}, "scorer is 'gut'"),
     ],
 )
@@ -331,6 +364,7 @@ def test_wrong_settings_are_told_before_a_token_is_spent(
         ({"delimiter": ""}, "delimiter is ''"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"algorithm": Steering()}, "algorithm is Steering"),
+        ({"algorithm": "particle(n=2)"}, "did you mean 'particles'"),
         ({"proposal": "none"}, "proposal is 'none'"),
         ({"top_k": 1.5}, "top_k is 1.5"),
     ],
@@ -397,6 +431,56 @@ def test_steps_of_steered_tokens_are_weighed_without_bias() -> None:
     assert mean == pytest.approx(exact, abs=0.08)
 
 
+def saying(text: str) -> ScriptedEngine:
+    """A model that says one text, a byte a token."""
+    raw = text.encode()
+    pieces = tuple(bytes([byte]).decode("utf-8", "replace") for byte in range(256))
+
+    def tell(request: Request) -> NextTokens:
+        at = len(request.written)
+        said = raw[at] if at < len(raw) else 256
+        logprobs = [0.0 if token == said else -9999.0 for token in range(257)]
+        told = bytes(request.written).decode("utf-8", "replace")
+        return NextTokens(range(257), logprobs, (*pieces, ""), (256,), told)
+
+    return toy(tell)
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_a_delimiter_whose_character_is_split_over_tokens_ends_a_step(top_k: int | None) -> None:
+    seen = []
+
+    def score(text: str) -> float:
+        seen.append(text)
+        return 0.5
+
+    found = run(
+        stepped(
+            saying("好的。是的。对"),
+            scorer=Check(score),
+            delimiter="。",
+            max_tokens=60,
+            top_k=top_k,
+        )
+    )
+
+    assert found.text == "好的。是的。对"
+    assert list(dict.fromkeys(seen)) == ["好的。", "好的。是的。", "好的。是的。对"]
+
+
+def test_long_answers_of_split_characters_are_whole() -> None:
+    said = "你好世界" * 60
+    algorithm = Steering(n=2, max_tokens=800)
+
+    found = run(
+        steered(
+            saying(said), potential=TextCondition(said.startswith), top_k=2, algorithm=algorithm
+        )
+    )
+
+    assert (found.text, found.is_finished) == (said, True)
+
+
 def test_a_budget_ends_steps_with_the_best_so_far() -> None:
     reasons = set()
     for most in range(1, 9):
@@ -418,3 +502,99 @@ def test_an_answer_that_the_potential_forbids_is_never_the_value() -> None:
         with pytest.raises(RunFailedError, match="weighs anything") as failed:
             run(ref)
         assert isinstance(failed.value.__cause__, TooFewSurvivorsError)
+
+
+def test_its_text_may_name_the_algorithm() -> None:
+    assert run(steered(toy(), algorithm="steering(n=3, max_tokens=4)")) == run(
+        steered(toy(), algorithm=Steering(n=3, max_tokens=4))
+    )
+    assert run(stepped(toy(), algorithm="particles(n=3)")) == run(
+        stepped(toy(), algorithm=Particles(n=3))
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A scorer that asks a model."""
+
+    model: Model
+
+    def __call__(self, question: Any, text: str) -> Any:
+        return judged.on(self.model)(text)
+
+
+@motet.prompt(user="{{ text }}")
+def judged(text: str) -> float:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("critic_at", ["end", "token"])
+def test_an_engine_that_goes_away_within_a_critics_batch_fails_the_run_which_is_resumed(
+    tmp_path: Path, critic_at: str
+) -> None:
+    store, is_away, num_asked = str(tmp_path / "runs.db"), [True], Counter[str]()
+
+    def judge(request: Request) -> Any:
+        if is_away[0] and request.prompt[-1].content == "b":
+            return EngineUnavailableError("away")
+        num_asked[request.prompt[-1].content] += 1
+        return "0.5"
+
+    critic, served = Asked(Model(ScriptedEngine(judge))), toy()
+
+    def ref() -> Any:
+        return steered(
+            served,
+            critic=critic,
+            critic_at=critic_at,
+            algorithm=Steering(n=40, max_tokens=LONG),
+        )
+
+    with pytest.raises(RunFailedError) as failed:
+        run(ref(), store=store)
+    assert isinstance(failed.value.__cause__, EngineUnavailableError)
+    is_away[0] = False
+    found = run(ref(), store=store, resume=failed.value.run_id)
+
+    assert found.why == "done"
+    assert set(num_asked.values()) == {1}
+
+
+def test_equal_texts_are_scored_once_without_a_cache_too(tmp_path: Path) -> None:
+    asked = Counter[str]()
+
+    def judge(request: Request) -> Any:
+        asked[request.prompt[-1].content] += 1
+        return "0.5"
+
+    for ref in (
+        steered(toy(), critic=Asked(Model(ScriptedEngine(judge))), critic_at="token"),
+        stepped(toy(), scorer=Asked(Model(ScriptedEngine(judge)))),
+    ):
+        asked.clear()
+        run(ref, store=str(tmp_path / "runs.db"), cache=False)
+        assert set(asked.values()) == {1}
+
+
+def test_what_an_engine_or_a_critic_lacks_is_told_before_a_token_is_spent() -> None:
+    for make, setting in ((steered, "critic"), (stepped, "scorer")):
+        for scorer, error, said in (
+            (RewardModel(Model(toy())), CapabilityError, f"{setting} is .* lacks reward"),
+            ("self", CapabilityError, f"{setting} is .* lacks score"),
+            (5, ConfigError, f"{setting} is 5"),
+        ):
+            served = toy()
+            with pytest.raises(RunFailedError, match=said) as failed:
+                run(make(served, **{setting: scorer}))
+            assert isinstance(failed.value.__cause__, error)
+            assert not served.requests
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 2.0])
+def test_an_engine_whose_logprobs_are_none_is_told(wrong: float, top_k: int | None) -> None:
+    def tell(request: Request) -> NextTokens:
+        return NextTokens(range(3), [wrong, -1.0, -2.0], ("a", "b", ""), (2,), "")
+
+    with pytest.raises(RunFailedError, match="NaN or above 0"):
+        run(steered(toy(tell), top_k=top_k))

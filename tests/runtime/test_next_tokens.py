@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import motet
 from motet import Budget, Capability, Message, Model, prompt, step
+from motet.cli.terminal import as_json
 from motet.decoding import cfg
 from motet.engine import Reply, Request, Usage
 from motet.errors import (
@@ -23,6 +25,7 @@ from motet.errors import (
 )
 from motet.graph_files import load_graph
 from motet.next_tokens import NextTokens, likeliest, whole
+from motet.outputs import dump_value, load_value
 from motet.prompts import dump_reply, load_reply
 from motet.runtime.prompting import encode_request
 from motet.testing import ScriptedEngine, toy_lm
@@ -113,6 +116,38 @@ def test_a_reply_is_read_back_as_it_was(values: list[float], text: str, is_whole
     reply = Reply((), Usage(3, 1, 2, 1), "m", next_tokens=told)
 
     assert load_reply(dump_reply(reply)) == reply
+
+
+KINDS = [
+    whole([-1.5, -2.5, -math.inf], (1,), "a"),
+    NextTokens((4, 2), (-1.5, -math.inf), ("a", "\ud800"), (2,), "b"),
+    NextTokens(range(2), [-0.5, -1.0], (), (1,)),
+]
+
+
+@pytest.mark.parametrize("told", KINDS, ids=["whole", "some", "a list"])
+def test_it_is_journaled_wherever_a_value_may_stand(told: NextTokens) -> None:
+    for annotation, value in ((NextTokens, told), (list[NextTokens], [told])):
+        again = load_value(annotation, dump_value(annotation, value))
+        [found] = [again] if annotation is NextTokens else again
+        assert list(found.ids) == list(told.ids)
+        assert list(found.logprobs) == list(told.logprobs)
+        assert (found.texts, found.ends, found.text) == (told.texts, told.ends, told.text)
+    text = dump_reply(Reply((), Usage(), "m", next_tokens=told)).decode()
+    assert "Infinity" not in text
+
+
+def test_it_is_shown_as_numbers() -> None:
+    for told in (KINDS[0], KINDS[2], NextTokens((4, 2), (-1.5, -math.inf), ("a", "b"))):
+        shown = json.loads(as_json(told))
+        assert shown["ids"] == list(told.ids)
+        assert shown["logprobs"] == [None if e == -math.inf else e for e in told.logprobs]
+
+
+def test_what_is_no_distribution_is_refused_by_its_value() -> None:
+    for data in (b'{"ids": [1]}', b"[]", b'{"packed": "ab", "ends": [], "text": ""}'):
+        with pytest.raises(ValueError, match="is no NextTokens"):
+            load_value(NextTokens, data)
 
 
 def test_a_whole_distribution_takes_a_few_bytes_a_token() -> None:

@@ -58,7 +58,14 @@ def test_a_failed_member_costs_itself():
     [
         ({"list_actions": lambda states: [["a"]]}, "list_actions gave 'a'"),
         ({"advance": lambda pairs: ["x"]}, "advance gave 'x'"),
-        ({"advance": lambda pairs: [Outcome("x", math.nan)]}, "reward nan"),
+        ({"advance": lambda pairs: [Outcome("x", math.nan)]}, "reward of advance gave nan"),
+        ({"advance": lambda pairs: [Outcome("x", None)]}, "reward of advance gave None"),
+        ({"advance": lambda pairs: [Outcome("x", 10**400)]}, "reward of advance gave 1"),
+        ({"list_actions": lambda states: [None]}, "list_actions gave None"),
+        ({"list_actions": lambda states: [5]}, "list_actions gave 5"),
+        ({"list_actions": lambda states: ["up"]}, "list_actions gave 'up'"),
+        ({"is_terminal": lambda state: None}, "is_terminal gave None"),
+        ({"is_terminal": lambda state: 1 / 0}, "is_terminal failed: ZeroDivisionError"),
     ],
 )
 def test_a_broken_contract_is_named(changes, message):

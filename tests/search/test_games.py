@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from motet.errors import SearchError
+from motet.errors import ConfigError, SearchError
 from motet.search.environment import Outcome
 from motet.search.games import GameProblem
 from motet.search.spending import NO_LIMITS, NOTHING, Limits, Spend
@@ -127,3 +127,40 @@ def test_a_broken_contract_is_named(changes, message):
 
     with pytest.raises(SearchError, match=message):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"list_own": lambda states: [None]}, "list_own gave None"),
+        ({"list_own": lambda states: [5]}, "list_own gave 5"),
+        ({"is_legal": lambda state, move: 1 / 0}, "is_legal failed: ZeroDivisionError"),
+        ({"is_legal": lambda state, move: None}, "is_legal gave None"),
+        ({"list_own": lambda states: [[]], "fall_back_move": lambda state: None}, "gave None"),
+        ({"value": lambda states: [10**400]}, "value gave 1"),
+        (
+            {"value": lambda states: [FAILED], "fall_back_value": lambda state: 1 / 0},
+            "_value failed",
+        ),
+    ],
+)
+def test_what_a_function_of_the_game_breaks_is_named(changes, message):
+    """Whether it raises or gives what it must not."""
+    tools = tools_of(**changes)
+    with pytest.raises(SearchError, match=message):
+        asyncio.run(tools.list_own([1]))
+        asyncio.run(tools.value([1]))
+
+
+def test_tokens_are_limited_by_what_lists_and_values_may_take():
+    """A list that costs nothing is always held; without a bound there is no limit of tokens."""
+    bounds = {"list_tokens": lambda side, state: 10 * state, "value_tokens": 4}
+    used = iter([7, 0, 4])
+    tools = tools_of(Limits(max_tokens=22), **bounds, tokens_aside=lambda: next(used))
+
+    assert asyncio.run(tools.list_other([1, 0, 1, 0])) == [["x"], ["x"], ["x"], ["x"]]
+    assert asyncio.run(tools.list_other([0, 2])) == [["x"], []]
+    assert asyncio.run(tools.value([1] * 4)) == [0.5, 0.5, 0.5, None]
+    assert (tools.spend.tokens, tools.is_spent) == (11, True)
+    with pytest.raises(ConfigError, match="max_tokens is 22.*list_tokens"):
+        tools_of(Limits(max_tokens=22))

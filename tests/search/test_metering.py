@@ -26,6 +26,20 @@ def test_tokens_are_granted_by_the_most_a_step_takes():
     assert meter.may_propose(5) == 2
 
 
+def test_scores_are_granted_by_the_most_they_take():
+    """And what they used beside any step counts as soon as their call is over."""
+    used = iter([15, 0])
+    meter = Meter(Limits(max_tokens=25), NOTHING, step_tokens=10, tokens_aside=lambda: next(used))
+
+    assert meter.may_score(5, tokens=10) == 2
+    asyncio.run(meter.call("score", lambda batch: batch, [1, 2]))
+    assert (meter.spend, meter.may_score(5, tokens=10), meter.may_propose(2)) == (
+        Spend(tokens=15),
+        1,
+        1,
+    )
+
+
 def test_a_token_limit_needs_a_bound():
     """Without it the limit could not be kept."""
     with pytest.raises(ConfigError, match="max_tokens is 7.*step_tokens"):

@@ -123,6 +123,7 @@ def test_what_a_step_leaves_is_read_back(
         "4 + 8",
         "4 + 8 = twelve (left: 6 12 13)",
         "4 + 8 = 12 (left: 6 12 13)\n4 + 6 = 10 (left: 10 13)",
+        "4 + 8 = 1e99999999 (left: 6 12 13)",
     ],
 )
 def test_a_wrong_step_leaves_nothing(text: str) -> None:

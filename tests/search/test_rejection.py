@@ -43,12 +43,14 @@ class Path:
         return place
 
 
-def every_way(tokens: tuple[int, ...], potential: Potential | None, extra_draws: int) -> Any:
+def every_way(
+    tokens: tuple[int, ...], potential: Potential | None, extra_draws: int, row: Any = None
+) -> Any:
     """Yield (probability, token, weight) of each way that chance can go."""
     way: list[int] | None = []
     while way is not None:
         path = Path(way)
-        row = as_row(toy.next_logprobs([tokens])[0])
+        row = row or as_row(toy.next_logprobs([tokens])[0])
         drawn = asyncio.run(
             draw_allowed(
                 problem(potential).tools(NO_LIMITS, NOTHING),
@@ -103,6 +105,50 @@ def test_the_token_is_the_models_among_what_is_allowed(allowed: set[int]) -> Non
     for token in range(3):
         wanted = toy.FIRST[token] / z if token in allowed else 0.0
         assert shares[token] == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("allowed", [{1, 4}, {3}, {0, 1, 2, 3, 4}], ids=str)
+def test_it_is_proper_over_several_blocks_of_a_peaked_row(allowed: set[int]) -> None:
+    shares = [1e-9, 0.9, 1e-4, 0.0, 0.0999]
+    row = as_row(SomeTokens(range(5), [math.log(p) if p else -math.inf for p in shares]))
+    means: Counter[int] = Counter()
+    for probability, token, weight in every_way((), only(allowed), 1, row):
+        means[token] += probability * weight
+
+    for token in set(range(5)) - {toy.END}:
+        wanted = shares[token] / sum(shares) if token in allowed else 0.0
+        assert means[token] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_draw_does_not_look_at_all_of_a_vocabulary() -> None:
+    """Nor do many draws behind each other keep the loop from others."""
+    size, num_seen, turns, known = 10_000, [0], [0], chooser(0.5)
+
+    def counted(weights: Any) -> int:
+        num_seen[0] += len(weights)
+        return known(weights)
+
+    late = Condition(lambda tokens: True, lambda tokens: tokens[-1] > 300)
+    many = TokenProblem(next_logprobs=lambda texts: [], end=size, decode=str, potential=late)
+    row = as_row(SomeTokens(range(size), [-0.1 * token for token in range(size)]))
+
+    async def act() -> Any:
+        async def others() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        tools = many.tools(NO_LIMITS, NOTHING)
+        drawn = await draw_allowed(tools, [Place((), row, counted)], extra_draws=1)
+        task.cancel()
+        return drawn
+
+    [(token, _)] = asyncio.run(act())
+
+    assert token > 300
+    assert num_seen[0] < 400 * 2 * math.isqrt(size) + 1000
+    assert turns[0] > 200
 
 
 def test_no_token_is_asked_about_twice() -> None:

@@ -62,6 +62,12 @@ def test_what_fails_costs_itself():
     [
         ({"propose": lambda moves: [[Step("x")] * 2]}, "2 steps where 1"),
         ({"propose": lambda moves: [["x"]]}, "propose gave 'x'"),
+        ({"propose": lambda moves: [None]}, "propose gave None"),
+        ({"propose": lambda moves: [5]}, "propose gave 5"),
+        ({"is_same": lambda one, other: None}, "is_same gave None"),
+        ({"is_same": lambda one, other: 1 / 0}, "is_same failed: ZeroDivisionError"),
+        ({"extract": lambda text: 5}, "extract gave 5"),
+        ({"extract": lambda text: 1 / 0}, "extract failed: ZeroDivisionError"),
         ({"propose": lambda moves: [[Step("x", prior=1.5)]]}, "prior 1.5"),
         ({"complete": lambda partials: [1]}, "complete gave 1"),
     ],
@@ -73,6 +79,8 @@ def test_a_broken_contract_is_named(changes, message):
         tools = tools_of(**changes)
         await tools.propose([Move(Partial(), "A1")])
         await tools.complete([Partial()])
+        tools.is_same("1", "2")
+        tools.answer("1")
 
     with pytest.raises(SearchError, match=message):
         asyncio.run(run())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,9 @@ from motet.errors import ConfigError, SearchError
 from motet.search import FAILED, Limits, Problem, search
 from motet.search.checkpoints import Saved, read_state, write_state
 from motet.search.particles import Particles
-from motet.search.potentials import Condition, SomeTokens, Twist
+from motet.search.potentials import Condition, Potential, SomeTokens, Twist
 from motet.search.spending import NOTHING
-from motet.search.steering import Steering, SteeringState
+from motet.search.steering import Steering, SteeringState, TokenParticle
 from motet.search.token_problem import TokenProblem, TokenTools
 from motet.search.token_steps import TokenSteps
 from motet.search.tools import UNPAID
@@ -323,7 +324,7 @@ def test_steps_of_steered_tokens_make_particles_whose_estimate_is_unbiased(
 ) -> None:
     proposer = TokenSteps(
         problem=problem(NO_AA),
-        ends_step=lambda tokens: len(tokens) >= num_letters,
+        ends_step=lambda tokens, start: len(tokens) - start >= num_letters,
         proposal=proposal,
     )
     of = Problem(propose=proposer)
@@ -340,7 +341,8 @@ def test_steps_of_steered_tokens_make_particles_whose_estimate_is_unbiased(
 def test_a_twist_inside_steered_steps_does_not_change_what_is_estimated(num_letters) -> None:
     twist = Twist(lambda texts: [0.8 * text.count(toy.B) + 0.5 for text in texts])
     proposer = TokenSteps(
-        problem=problem(NO_AA, critic=twist), ends_step=lambda tokens: len(tokens) >= num_letters
+        problem=problem(NO_AA, critic=twist),
+        ends_step=lambda tokens, start: len(tokens) - start >= num_letters,
     )
     algorithm = Particles(n=3, target="final")
     found = []
@@ -353,7 +355,7 @@ def test_a_twist_inside_steered_steps_does_not_change_what_is_estimated(num_lett
 
 def test_token_and_step_potentials_multiply() -> None:
     """Tokens forbid `aa`, the scores of steps want a `b` at the end."""
-    proposer = TokenSteps(problem=problem(NO_AA), ends_step=lambda tokens: True)
+    proposer = TokenSteps(problem=problem(NO_AA), ends_step=lambda tokens, start: True)
 
     def score(partials):
         return [1.0 if "b" in p.text or not p.is_finished else 0.0 for p in partials]
@@ -370,7 +372,7 @@ def test_token_and_step_potentials_multiply() -> None:
 def test_a_step_of_steered_tokens_does_not_depend_on_what_else_is_asked_for() -> None:
     from motet.search import Ask, Partial
 
-    proposer = TokenSteps(problem=problem(NO_AA), ends_step=lambda tokens: False)
+    proposer = TokenSteps(problem=problem(NO_AA), ends_step=lambda tokens, start: False)
     one, two = Ask(Partial(), 2, seed=5), Ask(Partial(), 3, seed=90)
 
     alone = asyncio.run(proposer([one]))
@@ -424,7 +426,7 @@ def test_steps_of_a_model_that_ran_into_a_limit_are_not_paid() -> None:
         return [UNPAID if len(calls) > 1 else row for row in toy.next_logprobs(texts)]
 
     proposer = TokenSteps(
-        problem=problem(next_logprobs=next_logprobs), ends_step=lambda tokens: False
+        problem=problem(next_logprobs=next_logprobs), ends_step=lambda tokens, start: False
     )
 
     given = asyncio.run(proposer([Ask(Partial(), 2, seed=1), Ask(Partial(), 1, seed=4)]))
@@ -438,7 +440,7 @@ def test_steps_of_a_model_that_ran_into_a_limit_are_not_paid() -> None:
 def test_steered_steps_refuse_a_temperature_and_steps_that_hold_no_tokens() -> None:
     from motet.search import Ask, Partial, Step
 
-    proposer = TokenSteps(problem=problem(), ends_step=lambda tokens: True)
+    proposer = TokenSteps(problem=problem(), ends_step=lambda tokens, start: True)
 
     with pytest.raises(ConfigError, match=r"temperature is 0.5"):
         asyncio.run(proposer([Ask(Partial(), temperature=0.5)]))
@@ -461,3 +463,78 @@ def test_steered_steps_refuse_a_temperature_and_steps_that_hold_no_tokens() -> N
 def test_a_wrong_setting_is_named_with_its_value(settings, message) -> None:
     with pytest.raises(ConfigError, match=message):
         Steering(**settings)
+
+
+class Gives(Potential):
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    async def prefix(self, texts):
+        return [self.value] * len(texts)
+
+    complete = prefix
+
+
+@pytest.mark.parametrize("proposal", ["local", "model", "rejection"])
+@pytest.mark.parametrize("value", [None, "x", math.nan, math.inf, 1j], ids=str)
+def test_a_potential_that_gives_no_number_is_told(value, proposal) -> None:
+    for of in (problem(Gives(value)), problem(critic=Gives(value))):
+        error = run(Steering(n=2, max_tokens=3, proposal=proposal), of).error
+        assert isinstance(error, SearchError)
+        assert "gave" in str(error) or "failed" in str(error)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["abc", None, [], [[0.0, 0.0], [0.0]], ["0", "1", "2"], [None, 0.0, 1.0], [1j] * 3],
+    ids=str,
+)
+def test_a_row_of_something_else_than_numbers_is_told(row) -> None:
+    error = run(Steering(n=2), problem(next_logprobs=lambda texts: [row] * len(texts))).error
+
+    assert isinstance(error, SearchError)
+    assert "next_logprobs gave" in str(error)
+
+
+@pytest.mark.parametrize(("decode", "said"), [(lambda t: 1 / 0, "failed"), (len, "gave 1")])
+def test_a_decoding_that_fails_is_told(decode, said) -> None:
+    of = TokenProblem(next_logprobs=lambda t: [[0.0, 0.0, -99.0]] * len(t), end=2, decode=decode)
+
+    error = run(Steering(n=2), of).error
+
+    assert isinstance(error, SearchError)
+    assert f"decode {said}" in str(error)
+
+
+def test_equal_texts_are_found_alike_in_any_order() -> None:
+    """One that ended by itself counts, where another of more tokens was made to end."""
+    particles = tuple(
+        (TokenParticle(tokens, -1.0, is_finished=True), "ab") for tokens in ((1, 2), (3,))
+    )
+    found = [
+        Steering(n=2, max_tokens=2).found(SteeringState(0, each, 1))
+        for each in (particles, particles[::-1])
+    ]
+
+    assert found[0] == found[1]
+    assert [each.partial.num_tokens for each in found[0].candidates] == [2]
+
+
+def test_a_critic_of_whole_texts_is_asked_and_counted_at_the_end_alone() -> None:
+    asked = []
+
+    class Watched(Gives):
+        async def prefix(self, texts):
+            raise AssertionError
+
+        async def complete(self, texts):
+            asked.extend(texts)
+            return [0.0] * len(texts)
+
+    of = replace(problem(critic=Watched(0.0)), critic_at="end")
+    result = run(Steering(n=2, max_tokens=8), of, limits=Limits(max_scores=2))
+
+    assert result.why == "done"
+    assert result.spend.scores == len(asked) <= 2
+    with pytest.raises(ConfigError, match="critic_at is 'ends'"):
+        replace(of, critic_at="ends")

@@ -77,7 +77,39 @@ def test_parts_of_a_character_add_nothing_until_it_is_whole() -> None:
     assert texts.so_far((0, 1)) == ""
     assert texts.so_far((0, 1, 2)) == "éx"
     assert texts.whole((0, 1)) == "é"
-    assert texts.behind((0, 1), (2, 0, 3)) == ["éx", "", ""]
+    assert texts.behind((0, 1), (2, 0, 3)) == ["éx", "é", "é"]
+    assert texts.behind((0,), (1, 2)) == ["", "\ufffdx"]
+
+
+def by_bytes(text: str) -> tuple[KnownTexts, tuple[int, ...]]:
+    """A text of one token a byte, whose exact texts are known up to its last token."""
+    raw = text.encode()
+    pieces = {byte: bytes([byte]).decode("utf-8", "replace") for byte in range(256)}
+    exact = {tuple(raw[:n]): raw[:n].decode("utf-8", "replace") for n in range(len(raw))}
+    return KnownTexts(pieces, exact), tuple(raw)
+
+
+@pytest.mark.parametrize("said", ["你好，世界", "🙂👍🏽🙂", "สวัสดี", "naïve"])
+def test_characters_of_several_tokens_are_seen_while_the_text_goes_on(said: str) -> None:
+    """The last one may wait for one token more; nothing that was shown is taken back."""
+    texts, tokens = by_bytes(said)
+
+    shown = [texts.so_far(tokens[:n]) for n in range(len(tokens) + 1)]
+
+    for n, text in enumerate(shown):
+        last = said.encode()[: max(n - 1, 0)].decode(errors="ignore")
+        assert said.startswith(text)
+        assert text.startswith(last)
+        assert "\ufffd" not in text
+    assert all(later.startswith(text) for text, later in itertools.pairwise(shown))
+
+
+def test_a_long_text_of_split_characters_is_put_together_at_once() -> None:
+    texts, tokens = by_bytes("好" * 1000)
+
+    assert texts.so_far(tokens) == "好" * 999
+    assert texts.whole(tokens) == "好" * 999
+    assert KnownTexts(texts.pieces).so_far((*tokens, ord("x"))) == "x"
 
 
 def test_what_tokens_add_makes_the_text_of_them_all() -> None:

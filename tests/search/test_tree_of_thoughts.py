@@ -550,3 +550,24 @@ def test_more_samples_than_were_paid_for_break_the_contract() -> None:
     result = solve(TreeOfThoughts(generate="sample", n=2), problem)
 
     assert "2 steps where 1 were asked for" in str(result.error)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"propose": lambda asks: [None] * len(asks)}, "propose gave None"),
+        ({"propose": lambda asks: [5] * len(asks)}, "propose gave 5"),
+        ({"is_terminal": lambda partial: None}, "is_terminal gave None"),
+        ({"is_terminal": lambda partial: 1 / 0}, "is_terminal failed: ZeroDivisionError"),
+    ],
+)
+def test_a_callable_that_breaks_its_contract_ends_the_search_by_an_error(
+    changes: Any, said: str
+) -> None:
+    """It says which callable did what."""
+    given: Any = {"propose": listed(), "evaluators": (worth({}),), **changes}
+
+    found = solve(TreeOfThoughts(levels=2), ThoughtProblem(**given))
+
+    assert (found.why, type(found.error)) == ("failed", SearchError)
+    assert said in str(found.error)

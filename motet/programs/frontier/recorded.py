@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from motet.errors import ConfigError, MotetError
-from motet.programs.frontier.rows import BadRowError, read_row, read_rows
+from motet.programs.frontier.rows import BadRowError, cut, id_of, read_row, read_rows
 from motet.programs.scorers import logistic
 from motet.search.answers import canonical, maths_answer
 from motet.search.driver import search
@@ -52,6 +52,10 @@ class Problem:
     """Values that a recorded search asked for."""
 
 
+UNNAMED: Final = "no evaluator is named"
+"""Told of a row with scores of several, where none was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Scoring:
     """How a solution's step scores become its score."""
@@ -67,14 +71,18 @@ class _Scoring:
         """
         if isinstance(given, dict):
             if self.evaluator not in given:
-                named = "no evaluator is named" if self.evaluator is None else (
+                named = UNNAMED if self.evaluator is None else (
                     f"the evaluator {self.evaluator!r} is not there"
                 )  # fmt: skip
                 raise BadRowError(f"{named}; there are {', '.join(map(str, given))}")
             given = given[self.evaluator]
         if not isinstance(given, list) or not given:
             raise BadRowError("the scores are no list of numbers")
-        return aggregated([_step_score(each) for each in given], self.aggregate)
+        scores = [_step_score(each) for each in given]
+        try:
+            return _number(aggregated(scores, self.aggregate))
+        except OverflowError:
+            raise BadRowError(f"the scores have no {self.aggregate}: they are too large") from None
 
 
 def read_recorded(
@@ -107,13 +115,14 @@ def read_recorded(
     one_of("aggregate", aggregate, ("last", "min", "prod", "mean"))
     scoring = _Scoring(evaluator, aggregate)
     found: dict[str, Problem] = {}
+    parts: set[str] = set()
     bad: list[str] = []
     for number, line in read_rows(path):
         try:
             row = read_row(line)
             problem = _problem(row, f"line {number}", scoring)
             before = found.get(problem.id)
-            if before is not None and not _is_part(row):
+            if before is not None and not (_is_part(row) and problem.id in parts):
                 raise BadRowError(f"the id {problem.id!r} stands there twice")
         except BadRowError as exc:
             bad.append(f"{path}, line {number}: {exc}")
@@ -127,6 +136,8 @@ def read_recorded(
         if before is None and len(found) == limit:
             break
         found[problem.id] = problem if before is None else _joined(before, problem)
+        if _is_part(row):
+            parts.add(problem.id)
     if not found:
         raise ConfigError(f"{path} holds no recorded solutions" + (f"; {bad[0]}" if bad else ""))
     for each in bad:
@@ -153,7 +164,7 @@ def _problem(row: Mapping[str, Any], default_id: str, scoring: _Scoring) -> Prob
         given = _responses(row) if "responses" in row else _solutions(row, scoring)
         if not given:
             raise BadRowError("there is no solution")
-        return Problem(id=str(row.get("id", default_id)), solutions={SAMPLED: given})
+        return Problem(id=id_of(row, default_id), solutions={SAMPLED: given})
     if row.get("steps"):
         return Problem(id=str(row["question"]), solutions={SAMPLED: _steps(row, scoring)})
     raise BadRowError("a row has solutions, responses or steps")
@@ -226,8 +237,12 @@ def _step_score(value: Any) -> float:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadRowError(f"the score is {value!r}; it must be a finite number")
+    try:
+        is_finite = not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        is_finite = False
+    if not is_finite:
+        raise BadRowError(f"the score is {cut(value)}; it must be a finite number")
     return float(value)
 
 
@@ -260,7 +275,7 @@ def _crossword(row: Mapping[str, Any], default_id: str) -> Problem:
         for kind, name in ((DEPTH_FIRST, "dfs_prune"), (UNPRUNED, "dfs_no_prune"))
         if row.get(name)
     }
-    return Problem(id=str(row.get("id", default_id)), solutions=states)
+    return Problem(id=id_of(row, default_id), solutions=states)
 
 
 def _tree_log(row: Mapping[str, Any], default_id: str) -> Problem:
@@ -302,7 +317,7 @@ def _tree_log(row: Mapping[str, Any], default_id: str) -> Problem:
         if row.get(name)
     }
     return Problem(
-        id=str(row.get("id", default_id)),
+        id=id_of(row, default_id),
         solutions={**samples, TREE: finals},
         num_scores=result.spend.scores,
     )

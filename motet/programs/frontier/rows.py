@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +49,15 @@ def read_row(line: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise BadRowError("a row is a JSON object")
     return row
+
+
+def id_of(row: Mapping[str, Any], default: str) -> str:
+    """Return a row's id; the default where it has none, or null."""
+    given = row.get("id")
+    return default if given is None else str(given)
+
+
+def cut(value: Any) -> str:
+    """Return a value as a message shows it: the beginning of a long one."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

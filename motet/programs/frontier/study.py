@@ -34,6 +34,8 @@ from motet.search.settings import whole
 EXACT = "exact"
 """The scorer that knows number games: what wins has 1, what can still win a half, the rest 0."""
 SCORERS = ("self", "grade", EXACT)
+_MOST_EXACT = 6
+"""Numbers of a game that are worked out in less than a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +135,12 @@ def study_call(
         concurrency: Most attempts at once. What they ask stands in one queue of the engine.
 
     Raises:
-        ConfigError: There is no such scorer, an algorithm needs one and there is none, or the
-            task's answers cannot be checked.
+        ConfigError: There is no such scorer, an algorithm needs one and there is none, the
+            task's answers cannot be checked, or a game has too many numbers for `exact`.
     """
     whole("concurrency", concurrency)
     if isinstance(scorer, str):
-        _check_scorer(scorer, study.task)
+        _check_scorer(scorer, study)
     for method in study.algorithms:
         needs = needs_of(method)
         if "score" in needs and scorer is None:
@@ -191,15 +193,25 @@ def study_call(
     return Program(attempts, {}, "motet.programs.frontier:study")(study, model, given)
 
 
-def _check_scorer(name: str, task: str) -> None:
+def _check_scorer(name: str, study: Study) -> None:
     if name not in SCORERS:
         close = difflib.get_close_matches(name, SCORERS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(SCORERS)}"
         raise ConfigError(f"scorer is {name!r}; {hint}")
-    if name == EXACT and not find_task(task).is_checkable:
+    if name != EXACT:
+        return
+    if not find_task(study.task).is_checkable:
         raise ConfigError(
-            f"scorer is 'exact'; an answer of {task} cannot be checked without the right one"
+            f"scorer is 'exact'; an answer of {study.task} cannot be checked without the right one"
         )
+    for question in study.questions:
+        game: Any = question.gold
+        num = len(game["numbers"])
+        if num > _MOST_EXACT:
+            raise ConfigError(
+                f"scorer is 'exact'; question {question.id!r} has {num} numbers, and it takes too "
+                f"long to work out what more than {_MOST_EXACT} can make"
+            )
 
 
 def _scorer_for(cell: Cell, task: str, scorer: Any) -> Scorer | None:

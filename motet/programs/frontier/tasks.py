@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from motet.errors import ConfigError
 from motet.programs.frontier.expressions import can_still_win, game_answer, makes_target, value_of
-from motet.programs.frontier.rows import BadRowError, read_row, read_rows
+from motet.programs.frontier.rows import BadRowError, cut, id_of, read_row, read_rows
 from motet.programs.solution_calls import INSTRUCTION
 from motet.search.answers import canonical, extract_answer, maths_answer
 
@@ -118,7 +118,7 @@ def _question(task: Task, line: str, default_id: str) -> Question:
         raise BadRowError(str(exc)) from None
     if not text.strip():
         raise BadRowError("the question is empty")
-    return Question(id=str(row.get("id", default_id)), text=text, gold=gold)
+    return Question(id=id_of(row, default_id), text=text, gold=gold)
 
 
 def _field(row: Mapping[str, Any], *names: str) -> Any:
@@ -136,17 +136,24 @@ def _word_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
 
 
 def _maths_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
-    return _text(row, "problem", "question"), str(_field(row, "answer", "gold"))
+    return _text(row, "problem", "question"), _answer(row, "answer", "gold")
 
 
 def _any_problem(row: Mapping[str, Any]) -> tuple[str, JsonValue]:
-    return _text(row, "question"), str(_field(row, "answer"))
+    return _text(row, "question"), _answer(row, "answer")
+
+
+def _answer(row: Mapping[str, Any], *names: str) -> str:
+    found = str(_field(row, *names))
+    if canonical(found) is None:
+        raise BadRowError(f"the answer {cut(found)} is empty")
+    return found
 
 
 def _text(row: Mapping[str, Any], *names: str) -> str:
     found = _field(row, *names)
     if not isinstance(found, str):
-        raise BadRowError(f"the {names[0]} is {_cut(found)}; it must be a text")
+        raise BadRowError(f"the {names[0]} is {cut(found)}; it must be a text")
     return found
 
 
@@ -155,20 +162,15 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,12}\s*", value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRowError(f"the {name} is {_cut(value)}; it must be a whole number")
+        raise BadRowError(f"the {name} is {cut(value)}; it must be a whole number")
     return value
-
-
-def _cut(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _numbers(value: Any) -> list[int]:
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value.strip())
     if not isinstance(value, list):
-        raise BadRowError(f"the numbers are {_cut(value)}; they must be a list")
+        raise BadRowError(f"the numbers are {cut(value)}; they must be a list")
     numbers = [_whole("number", each) for each in value]
     if not 2 <= len(numbers) <= 10 or any(not 0 <= n < 10**9 for n in numbers):
         raise BadRowError(f"the numbers are {numbers}; a game has 2 to 10, none negative")
@@ -204,9 +206,15 @@ def _number_of(text: str) -> str | None:
 
 def _is_equal_number(answer: str, gold: JsonValue) -> bool:
     try:
-        return Fraction(answer) == Fraction(str(gold))
+        values = [_value(each) for each in (answer, str(gold))]
     except (ValueError, ZeroDivisionError):
         return answer == gold
+    return values[0] == values[1] if None not in values else answer == gold
+
+
+def _value(text: str) -> Fraction | None:
+    """Return a number's value; None where it has an exponent, which may take any time."""
+    return None if re.search("[eE]", text) else Fraction(text)
 
 
 def _is_equal_maths(answer: str, gold: JsonValue) -> bool:

@@ -110,7 +110,7 @@ def _map(
     if status == 429:
         return RateLimitedError(said, retry_after_s=retry_after_s)
     if status >= 500 or status < 300:
-        return EngineUnavailableError(said, retry_after_s=retry_after_s)
+        return EngineUnavailableError(said, retry_after_s=retry_after_s, status=status)
     if code == "model_not_found" or (status == 404 and "model" in f"{message} {code}".lower()):
         return ModelNotFoundError(said)
     if status in (400, 413, 422) and (_TOO_LONG.search(message) or _TOO_LONG.search(code)):

@@ -47,7 +47,10 @@ async def tell(
                 "with --max-logprobs -1, or ask for fewer"
             ) from error
         raise
-    [found] = read_places(reply)
+    places = read_places(reply)
+    if len(places) != 1:
+        raise GarbledReplyError(f"{len(places)} choices came where 1 was asked for")
+    found = places[0]
     ends = tuple(sorted(tokens.eos_ids))
     if k == ALL:
         size = max(found) + 1

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from motet.types import Chat
 
 TOKENIZE_PATH = "/tokenize"
+_ROUNDING: Final = 1e-3
+"""By so much a logprob may be above 0."""
 DETOKENIZE_PATH = "/detokenize"
 _KNOWN: Final = (
     "</s>",
@@ -368,11 +370,11 @@ def read_places(body: dict[str, Any]) -> list[dict[int, float]]:
     The request must have set `return_tokens_as_token_ids`.
 
     Raises:
-        GarbledReplyError: They are malformed.
+        GarbledReplyError: They are malformed, or there are none.
     """
     try:
         placed = sorted(body["choices"], key=lambda choice: choice["index"])
-        return [
+        found = [
             {
                 int(name.removeprefix("token_id:")): float(logprob)
                 for name, logprob in choice["logprobs"]["top_logprobs"][0].items()
@@ -381,3 +383,9 @@ def read_places(body: dict[str, Any]) -> list[dict[int, float]]:
         ]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
         raise GarbledReplyError("a choice's logprobs are malformed") from exc
+    for each in found:
+        wrong = [v for v in each.values() if not v <= _ROUNDING]  # of a NaN nothing is true
+        if not each or wrong or min(each) < 0:
+            shown = f"logprobs like {wrong[0]}" if wrong else f"logprobs of {len(each)} tokens"
+            raise GarbledReplyError(f"a choice has {shown}, which are none of a distribution")
+    return found

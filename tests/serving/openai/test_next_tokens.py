@@ -1,9 +1,13 @@
 """Next tokens over HTTP, against a server whose logprobs depend on the whole prefix."""
 
+import json
+import math
+
 import pytest
+from aiohttp import web
 
 from motet.engine import Capability, Request, Sampling
-from motet.errors import CapabilityError, ConfigError, PromptTooLongError
+from motet.errors import CapabilityError, ConfigError, GarbledReplyError, PromptTooLongError
 from motet.types import Message
 from tests.serving.openai.fake_vllm import EOS, FIELDS, FakeVLLM, logprob, with_engine
 
@@ -135,3 +139,46 @@ def test_what_it_may_use_is_known_before():
     usage = with_engine(server, act)
 
     assert (usage.prompt_tokens, usage.completion_tokens) == (5, 1)
+
+
+GARBAGE = {
+    "no choice": lambda choices: [],
+    "two choices": lambda choices: choices * 2,
+    "no logprobs": lambda choices: [shown(choices[0], {})],
+    "NaN": lambda choices: [shown(choices[0], {"token_id:1": math.nan, "token_id:2": -1.0})],
+    "inf": lambda choices: [shown(choices[0], {"token_id:1": math.inf})],
+    "above 0": lambda choices: [shown(choices[0], {"token_id:1": 3.0})],
+    "null": lambda choices: [shown(choices[0], {"token_id:1": None})],
+    "an id below 0": lambda choices: [shown(choices[0], {"token_id:-5": -1.0})],
+    "a text": lambda choices: [shown(choices[0], {"one": -1.0})],
+}
+
+
+def shown(choice, top):
+    return choice | {"logprobs": choice["logprobs"] | {"top_logprobs": [top]}}
+
+
+@pytest.mark.parametrize("k", [3, -1])
+@pytest.mark.parametrize("garbled", list(GARBAGE.values()), ids=list(GARBAGE))
+def test_a_reply_that_is_no_distribution_is_garbled_and_may_be_asked_again(garbled, k):
+    class Garbling(FakeVLLM):
+        is_garbled = False
+
+        async def complete(self, request, body):
+            reply = await super().complete(request, body)
+            if not self.is_garbled:
+                return reply
+            told = json.loads(reply.body)
+            told["choices"] = garbled(told["choices"])
+            return web.Response(text=json.dumps(told), content_type="application/json")
+
+    server = Garbling(max_logprobs=WHOLE)
+
+    async def act(engine):
+        await engine.tokens()
+        server.is_garbled = True
+        return await engine.complete(asked(k, are_texts_wanted=False))
+
+    with pytest.raises(GarbledReplyError) as failed:
+        with_engine(server, act)
+    assert failed.value.retryable
