@@ -111,13 +111,12 @@ async def measure_busy(url: str, delay_s: float, repeats: int) -> list[Row]:
             f"  {who}: {seconds:.3f} s, {num / seconds:.0f} requests a second, throughput / ideal "
             f"{ideal / seconds:.3f}; CPU a request {used / num * 1e3:.3f} ms"
         )
-    rows = [
+    # With calls of 20 ms the ideal is beyond what one process can send: see the raw loop's own.
+    return [
         Row(f"{name}: CPU a request / raw aiohttp", cpu / raw_cpu, 4.0),
         Row(f"{name}: wall / raw aiohttp", wall / raw_wall, 3.5 if delay_s < 0.5 else 1.1),
+        Row(f"{name}: throughput / ideal", ideal / wall, 0.9, "at least"),
     ]
-    if delay_s >= 0.5:
-        rows.append(Row(f"{name}: throughput / ideal", ideal / wall, 0.9, "at least"))
-    return rows
 
 
 def least(found: list[tuple[float, float]]) -> tuple[float, float]:

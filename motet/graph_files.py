@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from motet.combinators import BUILT_IN
 from motet.engine import Sampling
@@ -26,6 +27,7 @@ from motet.refs import PLAIN, UNEXPANDED, Ref
 from motet.types import Message, Price
 
 FORMAT = 1
+NO_DEFAULT: Final = inspect.Parameter.empty
 
 
 def dump_graph(graph: Graph) -> str:
@@ -67,7 +69,7 @@ def _dump_ref(ref: Ref[Any], order: Mapping[Ref[Any], str]) -> dict[str, Any]:
     if ref.body is not UNEXPANDED:
         # What a static program returned stands for the call: its body needs no function.
         return {"operation": "motet:structure", "value": _dump(ref.body, order, ref)}
-    entry["arguments"] = [_dump(value, order, ref) for value in ref.arguments]
+    entry["arguments"] = _dump_arguments(ref, order)
     if isinstance(operation, Prompt):
         binding = operation.binding
         if binding.model is not None:
@@ -87,6 +89,24 @@ def _dump_ref(ref: Ref[Any], order: Mapping[Ref[Any], str]) -> dict[str, Any]:
             behind, texts = binding.behind, binding.are_texts_wanted
             entry["next_tokens"] = {"k": k, "behind": behind, "texts": texts}
     return entry
+
+
+def _dump_arguments(ref: Ref[Any], order: Mapping[Ref[Any], str]) -> list[Any]:
+    """Show the inputs of a call; of a default that JSON cannot hold, only that it is one."""
+    defaults = _defaults(ref.operation)
+    shown = []
+    for place, value in enumerate(ref.arguments):
+        name, default = defaults[place] if place < len(defaults) else ("", NO_DEFAULT)
+        is_default = type(value) not in PLAIN and type(value) is type(default) and value == default
+        shown.append({"$default": name} if is_default else _dump(value, order, ref))
+    return shown
+
+
+def _defaults(operation: Operation) -> list[tuple[str, Any]]:
+    parameters = getattr(operation, "parameters", None)
+    if parameters is None:
+        return []
+    return [(name, each.default) for name, each in parameters.signature.parameters.items()]
 
 
 def _dump(value: Any, order: Mapping[Ref[Any], str], at: Ref[Any]) -> Any:
@@ -190,6 +210,14 @@ class _Loader:
             return self.operation(inner)
         raise GraphFileError(f"a value of the graph has the unknown tag {tag!r}")
 
+    def argument(self, shown: Any, defaults: Mapping[str, Any]) -> Any:
+        if not isinstance(shown, dict) or set(shown) != {"$default"}:
+            return self.value(shown)
+        name = shown["$default"]
+        if name not in defaults or defaults[name] is NO_DEFAULT:
+            raise GraphFileError(f"the graph leaves {name!r} to its default, and it has none")
+        return defaults[name]
+
     def model(self, shown: Mapping[str, Any]) -> Model:
         sampling = (
             Sampling().updated(self.value(shown["sampling"])) if "sampling" in shown else None
@@ -226,7 +254,8 @@ class _Loader:
                 operation = operation.embeddings()
             if "next_tokens" in entry:
                 operation = operation.next_tokens(**entry["next_tokens"])
-        arguments = tuple(self.value(v) for v in entry["arguments"])
+        defaults = dict(_defaults(operation))
+        arguments = tuple(self.argument(v, defaults) for v in entry["arguments"])
         parameters = getattr(operation, "parameters", None)
         if parameters is not None and len(arguments) != len(parameters.names):
             raise GraphFileError(

@@ -10,7 +10,7 @@ import motet
 from motet import Message, Model, prompt, step
 from motet.errors import CycleError, GraphFileError, ProgramError, UnknownNameError
 from motet.graph_files import load_graph
-from motet.programs import best_of_n, mixture_of_agents
+from motet.programs import best_of_n, mixture_of_agents, solve
 from motet.programs.best_of_n import answer, best, rate, scored
 from motet.programs.mixture_of_agents import aggregate, propose
 
@@ -119,3 +119,16 @@ def test_messages_and_models_travel():
 
     assert again.arguments == ref.arguments
     assert again.operation.binding == ref.operation.binding
+
+
+def test_a_default_that_json_cannot_say_is_left_to_the_program():
+    """A search written to a file comes back with its limits; one whose default is gone is refused."""
+    ref = solve("why?", algorithm="best-of-n(n=2)", model=SMOL)
+
+    text = motet.plan(ref).to_json()
+    again = load_graph(text, operations=[solve])
+
+    assert again.arguments == ref.arguments
+    assert motet.plan(again).to_json() == text
+    with pytest.raises(GraphFileError, match="'question'"):
+        load_graph(text.replace('"limits"', '"question"'), operations=[solve])

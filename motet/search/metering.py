@@ -128,6 +128,8 @@ class Meter:
         Raises:
             SearchError: It raised something foreign, or gave more or fewer results.
         """
+        if not self._is_counted and self._tokens_aside is None:
+            return await call_batch(call, batch, name)
         granted, self._granted = self._granted, NOTHING
         self._held += granted
         try:

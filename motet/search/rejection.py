@@ -127,9 +127,8 @@ class _Rest:
         block, at = divmod(place, self._size)
         weight = float(self._blocks[block, at])
         self._blocks[block, at] = 0.0
-        self._sums[block] = self._blocks[
-            block
-        ].sum()  # no difference: those of small ones are wrong
+        # Summed anew: a difference would leave rounding where nothing is left.
+        self._sums[block] = self._blocks[block].sum()
         return weight
 
 
