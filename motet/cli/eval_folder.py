@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.cli.failures import FAILED, CommandError
+from motet.cli.locks import lock
 
 _STATE, _STORE = "study.json", "runs.db"
 
@@ -75,14 +76,7 @@ class Folder:
         write_file(self.path / name, text)
 
     def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CommandError(f"another process works on the study in {self.path}") from None
+        lock(self._descriptor, f"another process works on the study in {self.path}")
 
     def _read(self) -> None:
         try:

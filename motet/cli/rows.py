@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from motet.cli.failures import FAILED, CommandError
 from motet.cli.inputs import Input
+from motet.cli.locks import lock
 from motet.cli.options import positional_input
 from motet.cli.terminal import as_json
 
@@ -149,14 +150,7 @@ class Output:
                     yield entry, line
 
     def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CommandError(f"another `motet map` is writing {self.path}") from None
+        lock(self._descriptor, f"another `motet map` is writing {self.path}")
 
     def _repair(self) -> None:
         """Count what is there, and cut off a half-written last line."""
