@@ -14,6 +14,7 @@ from motet.operations import program
 from motet.programs.algorithms import chosen
 from motet.programs.chats import as_chat
 from motet.programs.quoting import question_text, tagged
+from motet.programs.replies import tokens_of
 from motet.programs.search_calls import SearchCalls
 from motet.prompts import Prompt, prompt
 from motet.search.driver import SearchResult, search
@@ -150,6 +151,7 @@ async def refine(
         instruction=instruction,
         rewriter=_bound(rewritten, model, answer_tokens, temperature),
         critic=_bound(critique_of, judge or model, critique_tokens, judge_temperature),
+        answer_tokens=answer_tokens,
     )
     used = NOTHING
     if response is None:
@@ -157,7 +159,7 @@ async def refine(
         response = first.text
         if not response.strip():
             raise EmptyReplyError("the first response holds no text", completion=first)
-        used = Spend(proposals=1, tokens=len(first.token_ids))
+        used = Spend(proposals=1, tokens=tokens_of(first, answer_tokens))
     problem = RefinementProblem(
         response=response,
         critique="",
@@ -219,6 +221,8 @@ class _Refining(SearchCalls):
     instruction: str | Chat
     rewriter: Prompt[Completion]
     critic: Prompt[Completion]
+    answer_tokens: int
+    """Most tokens of a rewriting."""
 
     async def rewrite(self, drafts: Sequence[Draft]) -> list[list[Step] | Lost]:
         refs = [
@@ -228,7 +232,10 @@ class _Refining(SearchCalls):
         return [
             found
             if isinstance(found, Lost)
-            else [Step(text, num_tokens=len(each.token_ids)) for text, each in _whole(found)]
+            else [
+                Step(text, num_tokens=tokens_of(each, self.answer_tokens))
+                for text, each in _whole(found)
+            ]
             for found in await self._answered(refs)
         ]
 

@@ -20,7 +20,7 @@ from motet.errors import (
 )
 from motet.programs.refine import Refined, critique_of, read_judgement, refine
 from motet.search.beam import Beam
-from motet.search.refinement import Refinement
+from motet.search.refinement import END, START, Refinement
 from motet.testing import ScriptedEngine
 
 ONE = Refinement(branch=1, num_kept=1, max_depth=1)
@@ -335,3 +335,17 @@ def test_its_text_may_name_the_algorithm() -> None:
         refine("q", model=World().model, algorithm=Refinement(branch=1, max_depth=1))
     )
     assert found != run(refine("q", model=World().model))
+
+
+def test_tokens_are_counted_where_the_engine_names_none() -> None:
+    """By what the replies used: an engine without token ids does not work for nothing."""
+
+    def reply(request: Any) -> Any:
+        is_judge = "Final Judgement" in request.prompt[-1].content
+        return "Final Judgement: No" if is_judge else f"{START}\na b c d\n{END}"
+
+    model = Model(ScriptedEngine(reply))
+    found = motet.run(refine("Say hi.", model=model, algorithm=ONE), store=None).value
+
+    assert found.spend.proposals >= 2
+    assert found.spend.tokens > 8
