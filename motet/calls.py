@@ -31,6 +31,7 @@ class Call:
 
     __slots__ = (
         "awaiting",
+        "below",
         "children",
         "cost",
         "dependents",
@@ -38,12 +39,15 @@ class Call:
         "error",
         "height",
         "id",
+        "is_bare",
         "is_needed",
         "is_noted",
         "number",
+        "operation",
         "ordinal",
         "parent",
         "ref",
+        "scope",
         "started_s",
         "state",
         "task",
@@ -56,6 +60,13 @@ class Call:
         self, ref: Ref[Any], call_id: str, parent: Call | None, ordinal: int, number: int
     ) -> None:
         self.ref = ref
+        # Here too since calls are gone through as they lie in memory, and their refs are not.
+        self.operation = ref.operation
+        self.scope = ref.scope
+        self.below: tuple[Call, ...] | None = None
+        """Calls that it waits for; None where nobody asked `Calls.below`."""
+        self.is_bare = False
+        """Whether the values of `below` are its arguments."""
         self.id = call_id
         self.parent = parent
         self.ordinal = ordinal
@@ -95,7 +106,7 @@ class Call:
         return self.state in ("finished", "failed", "cancelled")
 
     def __repr__(self) -> str:
-        return f"<Call {self.ref.operation.short_name} {self.id[:8]} {self.state}>"
+        return f"<Call {self.operation.short_name} {self.id[:8]} {self.state}>"
 
 
 class collecting_nothing:  # noqa: N801 - used as a function
@@ -183,10 +194,20 @@ _CLAIMING = threading.Lock()
 
 
 class Calls:
-    """The calls of one run by ref, with their ids."""
+    """The calls of one run by ref, with their ids.
 
-    def __init__(self, default_model: Model | None = None) -> None:
+    `check` sees every ref just before it is named, and may refuse it; it is asked here since going
+    through a million calls once more costs more than the check.
+    """
+
+    def __init__(
+        self,
+        default_model: Model | None = None,
+        *,
+        check: Callable[[Ref[Any]], None] | None = None,
+    ) -> None:
         self._default_model = default_model
+        self._check = check
         self.by_ref = CallTable()
         self._ids: set[str] = set()
         self._repeats: dict[str, int] = {}
@@ -230,6 +251,8 @@ class Calls:
         return new
 
     def _identify(self, ref: Ref[Any]) -> Call:
+        if self._check is not None:
+            self._check(ref)
         branch = ref.branch
         parent = self._parent(branch)
         out: list[bytes] = [
@@ -249,19 +272,30 @@ class Calls:
             self._repeats[call_id] = again
             call_id = blake2b(f"{call_id}+{again}".encode(), digest_size=16).hexdigest()
         number = len(self._ids)
-        ordinal = ref.ordinal
         if branch.live is None and branch.parent is None:
             # Refs made outside that a running program reaches for come in any order.
             ordinal = -1 if self.is_running else self._root_calls
             self._root_calls += 1
+        else:
+            ordinal = ref.ordinal
         if ordinal == number:
             ordinal = number  # one object instead of two: there may be millions
         call = Call(ref, call_id, parent, ordinal, number)
+        if ref.body is UNEXPANDED:
+            inputs = ref.inputs
+            call.below = tuple([self.by_ref[r] for r in inputs]) if inputs else ()
+            call.is_bare = ref.arguments is inputs
         self.by_ref.add(ref, call)
         self._ids.add(call_id)
         if self.on_identified is not None:
             self.on_identified(call)
         return call
+
+    def below(self, call: Call) -> tuple[Call, ...]:
+        """Return the calls whose values `call` waits for."""
+        if call.below is None:  # a static program, whose body was named after it
+            call.below = tuple([self.by_ref[ref] for ref in call.ref.dependencies])
+        return call.below
 
     def _parent(self, branch: Branch) -> Call | None:
         parent = branch.parent
@@ -285,13 +319,11 @@ def _operation_identity(operation: Any) -> bytes:
     return found
 
 
-def set_heights(calls: Iterable[Call], by_ref: CallTable) -> None:
+def set_heights(calls: Calls, new: Iterable[Call]) -> None:
     """Give every call of a fresh static graph its distance to the result, users first."""
-    claim, listed, strays = by_ref.claim, by_ref.listed, by_ref.strays
-    for call in calls:
+    for call in new:
         above = call.height + 1
-        for ref in call.ref.dependencies:
-            below = listed[ref.number] if ref.claim is claim else strays[ref]
+        for below in call.below if call.below is not None else calls.below(call):
             if below.height < above:  # noqa: PLR1730 - a hot loop, and max() is a call
                 below.height = above
 
@@ -308,14 +340,14 @@ def check_edges(ref: Ref[Any]) -> None:
     operation = ref.operation
     if not isinstance(operation, FunctionOperation) or not ref.inputs:
         return
-    hints = operation.parameters.hints
-    for name, value in zip(operation.parameters.names, ref.arguments, strict=True):
+    parameters = operation.parameters
+    hints = parameters.hints
+    for name, value in zip(parameters.names, ref.arguments, strict=True):
         if type(value) in PLAIN or name not in hints:
             continue
-        is_gathered = operation.parameters.signature.parameters[name].kind in _GATHERED
         if type(value) is Ref:
             _check_edge(ref, name, value, hints[name])
-        elif is_gathered:
+        elif parameters.signature.parameters[name].kind in _GATHERED:
             for part in value.values() if type(value) is dict else value:
                 if type(part) is Ref:
                     _check_edge(ref, name, part, hints[name])

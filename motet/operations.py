@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import sys
 import traceback
@@ -158,7 +159,7 @@ class FunctionOperation(Operation):
         self.__name__ = getattr(function, "__name__", self.name)
         self.__wrapped__ = function
 
-    @property
+    @functools.cached_property
     def output(self) -> Any:
         return plain_annotation(self.parameters.hints.get("return", Any))
 

@@ -135,13 +135,16 @@ class Ref(Generic[T_co]):
         """Calls that a static program's body made, used or not."""
         branch = BRANCH.get()
         self.branch = branch
-        self.ordinal = branch.calls
-        branch.calls += 1
+        self.ordinal = 0
+        """Place among the calls of its branch; 0 outside of programs, where code comes in any order."""
+        if branch.parent is not None or branch.live is not None:
+            self.ordinal = branch.calls
+            branch.calls += 1
         if branch.made is not None:
             branch.made.append(self)
         self.scope = SCOPE.get()
         self.code = code
-        self.line = line
+        self.line = _LINES.setdefault(line, line)
         self.claim: object = None
         """Token of the `CallTable` that named this ref first; `number` is its place there."""
         self.number = -1
@@ -226,6 +229,8 @@ class Ref(Generic[T_co]):
         raise TypeError("a Ref cannot be pickled")
 
 
+_LINES: dict[int, int] = {}
+"""One object a line, since there may be millions of refs."""
 _ROOT = Branch(None, None)
 BRANCH: ContextVar[Branch] = ContextVar("motet_branch", default=_ROOT)
 SCOPE: ContextVar[Scope | None] = ContextVar("motet_scope", default=None)

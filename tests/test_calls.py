@@ -490,3 +490,41 @@ def test_a_run_may_grow_by_refs_that_another_run_has_named() -> None:
         return await takes_anything([root, identity(3)])
 
     assert value_of(grown()) == [expected, 3]
+
+
+# ---- what a call waits for -----------------------------------------------------------------------
+
+
+def test_a_call_waits_for_its_inputs_and_a_static_program_for_what_its_body_returned() -> None:
+    @program
+    def pair(value: Any) -> list[Any]:
+        return [identity(1), identity(value)]
+
+    given_, other = identity("a"), identity("b")
+    whole = pair(given_)
+    root = identity({"both": [whole, other]})
+    calls = Calls()
+    calls.add(root)
+
+    by_ref = calls.by_ref
+    assert calls.below(by_ref[root]) == (by_ref[whole], by_ref[other])
+    assert [c.ref.arguments[0] for c in calls.below(by_ref[whole])] == [1, given_]
+    assert calls.below(by_ref[other]) == ()
+
+
+def test_a_ref_whose_edge_is_refused_is_refused_again_when_a_program_awaits_it_again() -> None:
+    wrong = takes_number(text())  # type: ignore[arg-type]
+
+    @program
+    async def careless() -> list[str]:
+        refused: list[str] = []
+        for _ in range(2):
+            try:
+                await wrong
+            except EdgeTypeError as exc:
+                refused.append(str(exc))
+        return refused
+
+    first, second = motet.run(careless(), store=None).value
+    assert first == second
+    assert "takes_number takes" in first

@@ -170,7 +170,7 @@ def _inputs_first(calls: Calls) -> list[Call]:
 
 def _below(call: Call, calls: Calls) -> list[Call]:
     """Calls whose values `call` takes: its dependencies, and what it made while it ran."""
-    return [*(calls.by_ref[r] for r in call.ref.dependencies), *(call.children or ())]
+    return [*calls.below(call), *(call.children or ())]
 
 
 def _node(call: Call, calls: Calls, default: Model | None, most: dict[str, int]) -> GraphNode:

@@ -60,7 +60,7 @@ class StepRunner:
     def run_here(self, call: Call, operation: Step[Any], values: tuple[Any, ...]) -> Any:
         """Run a quick step on the event loop."""
         began = time.perf_counter()
-        scope = call.ref.scope
+        scope = call.scope
         try:
             if scope is None:
                 value = operation.parameters.invoke(values)
@@ -79,7 +79,7 @@ class StepRunner:
         """Run a step beside the event loop; `motet.current` works in it."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(64, thread_name_prefix="motet-step")
-        SCOPE.set(call.ref.scope)
+        SCOPE.set(call.scope)
         context = copy_context()
 
         def work() -> Any:

@@ -49,8 +49,8 @@ class Unsettled:
     def write_before(self, call: Call) -> None:
         """Journal what `call`, which is about to be journaled, was built on."""
         if self._outcomes and not call.ref.operation.is_derived:
-            for ref in call.ref.dependencies:
-                for found in self._below(self._calls.by_ref[ref]):
+            for below in self._calls.below(call):
+                for found in self._below(below):
                     self._write(found)
         if not self._seen:
             return
@@ -68,7 +68,7 @@ class Unsettled:
             if below in self._outcomes:
                 yield below
             elif below.ref.operation.is_derived:
-                stack.extend(self._calls.by_ref[ref] for ref in below.ref.dependencies)
+                stack.extend(self._calls.below(below))
                 if isinstance(below.ref.operation, Map) and below.ref.body is UNEXPANDED:
                     stack.extend(below.children or ())
 

@@ -1,6 +1,8 @@
 """Searches at inference time: pure algorithms over callables, under one driver."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from motet.lazy import lazy_names
 
 if TYPE_CHECKING:
     from motet.search.adaptive import AdaptiveSampling
@@ -117,16 +119,4 @@ _NAMES = {
 """Module -> what it gives. One is loaded when it is first asked for, since all take 0.3 s."""
 
 if not TYPE_CHECKING:  # a checker is to find names that there are not
-
-    def __getattr__(name: str) -> Any:
-        from importlib import import_module
-
-        for module, names in _NAMES.items():
-            if name in names.split():
-                found = getattr(import_module(f"{__name__}.{module}"), name)
-                globals()[name] = found
-                return found
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(globals(), _NAMES)

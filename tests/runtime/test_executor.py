@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import threading
 import time
 import warnings
@@ -236,6 +237,56 @@ def test_any_graph_computes_what_plain_python_computes(data: st.DataObject) -> N
     value = value_of(joined(refs))
 
     assert value == "(" + "".join(expected) + ")"
+
+
+def test_a_long_chain_of_steps_lets_another_branch_reach_its_prompt() -> None:
+    ran: list[str] = []
+
+    @step
+    def note(value: Any, name: str) -> Any:
+        ran.append(name)
+        return value
+
+    @step
+    def first_of(a: Any, b: Any) -> Any:
+        return a
+
+    def reply(request: Any) -> str:
+        ran.append("asked")
+        return "yes"
+
+    engine = ScriptedEngine(reply)
+    start = chain = note("Well?", "start")
+    for i in range(5000):
+        chain = note(chain, str(i))
+    motet.run(first_of(chain, ask.on(engine)(note(start, "question"))), store=None)
+
+    assert ran.index("question") <= 40
+    assert ran.index("asked") < 4000
+
+
+def test_chains_of_steps_take_turns_and_each_runs_in_order() -> None:
+    ran: list[tuple[int, int]] = []
+
+    @step
+    def note(value: Any, place: tuple[int, int]) -> Any:
+        ran.append(place)
+        return value
+
+    @step
+    def all_of(values: list[Any]) -> int:
+        return len(values)
+
+    chains: list[Any] = [0, 0, 0]
+    for depth in range(200):
+        chains = [note(value, (which, depth)) for which, value in enumerate(chains)]
+    motet.run(all_of(chains), store=None)
+
+    for which in range(3):
+        assert [depth for w, depth in ran if w == which] == list(range(200))
+    lengths = [len(list(run)) for _, run in itertools.groupby(ran, key=lambda place: place[0])]
+    assert max(lengths) <= 32
+    assert len(lengths) >= 3 * 200 // 32
 
 
 # ---- async programs ------------------------------------------------------------------------------
