@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from motet.digest import digest_bytes
@@ -24,6 +25,8 @@ from motet.types import Chat, Embedding, Message, Rewards, Scores
 R = TypeVar("R")
 _NEXT = "next"
 """Begins a reply of next tokens as it is written."""
+_SIMPLE = frozenset({int, float, str, bool, NoneType})
+_MOST_KNOWN = 256
 BuildChat = Callable[..., Sequence[Message] | str]
 
 
@@ -62,6 +65,8 @@ class Prompt(FunctionOperation, Generic[R]):
         self.is_continued = assistant is not None
         self.keep_cut_off = keep_cut_off
         self.binding = Binding()
+        self._known: dict[Any, Prompt[Any]] = {}
+        """What this prompt was bound to before, since programs bind in their innermost loops."""
         self._outputs: dict[str, Output] = {}
         texts = [f"{role}={t.source}" for role, t in self.templates.items()]
         self._source_digest = digest_bytes("\0".join(texts).encode("utf-8", "surrogatepass"))
@@ -115,6 +120,9 @@ class Prompt(FunctionOperation, Generic[R]):
             model: A model, or an engine or its URL.
             sampling: Fields of `Sampling`, over the model's defaults.
         """
+        key = _key_of(model, sampling)
+        if key is not None and (found := self._known.get(key)) is not None:
+            return found
         checked = Sampling().updated(sampling)  # a wrong setting is found here
         if "decoding" in sampling:
             sampling["decoding"] = checked.decoding
@@ -125,7 +133,7 @@ class Prompt(FunctionOperation, Generic[R]):
             model=model or self.binding.model,
             sampling={**self.binding.sampling, **sampling},
         )
-        return self._with(bound)
+        return self._with(bound, key)
 
     def samples(self, n: int) -> Prompt[list[R]]:
         """Return this prompt asking for `n` completions in one request.
@@ -135,8 +143,10 @@ class Prompt(FunctionOperation, Generic[R]):
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigError(f"samples is {n!r}; it must be at least 1")
+        if (found := self._known.get(n)) is not None:
+            return found
         self._refuse_other("samples(n)")
-        return self._with(replace(self.binding, samples=n))  # type: ignore[return-value]
+        return self._with(replace(self.binding, samples=n), n)  # type: ignore[return-value]
 
     def scores(self, candidates: Sequence[str]) -> Prompt[Scores]:
         """Return this prompt scoring `candidates` as its answer, instead of asking for one.
@@ -237,11 +247,17 @@ class Prompt(FunctionOperation, Generic[R]):
             if is_bound and other != asked:
                 raise ConfigError(f"{asked} does not go with {other}: a prompt is answered one way")
 
-    def _with(self, binding: Binding) -> Prompt[R]:
+    def _with(self, binding: Binding, key: Any = None) -> Prompt[R]:
+        """Return this prompt bound so, and keep it to be found by `key`."""
         clone: Prompt[R] = object.__new__(type(self))
         clone.__dict__.update(self.__dict__)
         clone.binding = binding
+        clone._known = {}
         clone.__dict__.pop("_encoded_identity", None)
+        if key is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = clone
         return clone
 
     def __call__(self, *args: Any, **kwargs: Any) -> Ref[R]:
@@ -310,6 +326,21 @@ class Prompt(FunctionOperation, Generic[R]):
 
     def load(self, ref: Ref[Any], data: bytes) -> Any:
         return self.read(load_reply(data))
+
+
+def _key_of(model: Model | Engine | str | None, sampling: Mapping[str, Any]) -> Any:
+    """Key by which a bound prompt is found again.
+
+    None where it would keep an engine alive, or where a setting can be changed or told apart only
+    by looking into it.
+    """
+    is_known_by_name = model is None or isinstance(model, str)
+    if not is_known_by_name and not (type(model) is Model and type(model.engine) is str):
+        return None
+    if not _SIMPLE.issuperset(map(type, sampling.values())):
+        return None
+    settings = tuple([(name, type(value), value) for name, value in sampling.items()])
+    return (model if is_known_by_name else id(model)), settings
 
 
 def _counted(reply: Reply) -> Reply:

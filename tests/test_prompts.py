@@ -1,6 +1,8 @@
 """Prompts: declaration, binding, rendering, and what comes of each reply."""
 
+import gc
 import json
+import weakref
 from typing import Any, Literal
 
 import pytest
@@ -563,3 +565,61 @@ def test_identities_tell_prompts_apart() -> None:
 
     assert len({v.identity for v in variants}) == len(variants)
     assert ask.on(engine, temperature=0.5).identity == ask.on(engine, temperature=0.5).identity
+
+
+# ---- bound again ---------------------------------------------------------------------------------
+
+
+def test_binding_alike_again_gives_the_same_prompt_and_anything_else_another() -> None:
+    model = Model("http://127.0.0.1:9/v1#a")
+    bound = ask.on(model, temperature=1.0, stop="x")
+
+    assert ask.on(model, temperature=1.0, stop="x") is bound
+    assert ask.on("http://127.0.0.1:9/v1#a") is ask.on("http://127.0.0.1:9/v1#a")
+    assert bound.samples(3) is bound.samples(3)
+    others = [
+        ask.on(model, temperature=1, stop="x"),  # another text in the journal's ids
+        ask.on(model, temperature=0.5, stop="x"),
+        ask.on(Model("http://127.0.0.1:9/v1#a", api_key="k"), temperature=1.0, stop="x"),
+        ask.on(temperature=1.0, stop="x"),
+        bound.on(max_tokens=1),
+        bound.samples(2),
+    ]
+    for other in others:
+        assert other is not bound
+        assert bound.binding.sampling == {"temperature": 1.0, "stop": "x"}
+    assert bound.binding.samples is None
+    assert bound.samples(3).binding.samples == 3
+
+
+def test_a_setting_that_can_be_changed_later_is_bound_as_it_is_each_time() -> None:
+    stops = ["a"]
+    first = ask.on(stop=stops)
+    stops.append("b")
+    second = ask.on(stop=stops)
+
+    assert first is not second
+    assert second.binding.resolved(Model("http://127.0.0.1:9/v1#a")).stop == ("a", "b")
+
+
+def test_a_wrong_setting_is_refused_each_time_and_equal_numbers_are_told_apart() -> None:
+    ask.samples(1)
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            ask.samples(True)
+        with pytest.raises(ConfigError):
+            ask.on(temperature=-1)
+
+
+def test_a_bound_prompt_keeps_no_engine_alive_and_only_so_many_bindings() -> None:
+    engine = ScriptedEngine("yes")
+    gone = weakref.ref(engine)
+    ask.on(engine, temperature=0.25).samples(2)
+    ask.on(Model(engine), temperature=0.25)
+    del engine
+    gc.collect()
+    assert gone() is None
+
+    for seed in range(2000):
+        ask.on(seed=seed)
+    assert len(ask._known) <= 256
