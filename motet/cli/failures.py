@@ -24,6 +24,7 @@ from motet.errors import (
     CapabilityError,
     ConfigError,
     CutOffReplyError,
+    DataError,
     EngineTimeoutError,
     EngineUnavailableError,
     ModelNotFoundError,
@@ -96,7 +97,7 @@ def exit_code(error: MotetError) -> int:
         return STORE
     if isinstance(error, (EngineUnavailableError, ModelNotFoundError, EngineTimeoutError)):
         return ENGINE
-    if isinstance(error, (ProgramError, ConfigError, PluginError, ReplayMismatchError)):
+    if isinstance(error, (ProgramError, ConfigError, DataError, PluginError, ReplayMismatchError)):
         return USAGE
     return FAILED
 

@@ -31,12 +31,15 @@ ALGORITHMS: Final = {
 """Name -> where the class is."""
 
 
-def find_algorithm(text: str, among: Mapping[str, str] = ALGORITHMS) -> Algorithm[Any, Any]:
+def find_algorithm(
+    text: str, among: Mapping[str, str] = ALGORITHMS, *, what: str = "algorithm"
+) -> Algorithm[Any, Any]:
     """Return the algorithm that `text` names; its settings are Python literals.
 
     Args:
         text: A name, or a name with settings.
         among: What is known, as `ALGORITHMS`.
+        what: Word for it, in errors.
 
     Raises:
         ConfigError: There is no such algorithm or setting, or a value is wrong.
@@ -44,7 +47,7 @@ def find_algorithm(text: str, among: Mapping[str, str] = ALGORITHMS) -> Algorith
     name, bracket, rest = text.strip().partition("(")
     place = among.get(_key(name, among))
     if place is None:
-        raise ConfigError(f"algorithm is {text!r}; {_hint(name, among)}")
+        raise ConfigError(f"{what} is {text!r}; {_hint(name, among)}")
     module, _, attribute = place.partition(":")
     kind: Any = getattr(import_module(module), attribute)
     settings = _settings(text, rest) if bracket else {}
@@ -57,7 +60,7 @@ def find_algorithm(text: str, among: Mapping[str, str] = ALGORITHMS) -> Algorith
     try:
         found: Algorithm[Any, Any] = kind(**settings)
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"algorithm is {text!r}: {exc}") from exc
+        raise ConfigError(f"{what} is {text!r}: {exc}") from exc
     return found
 
 

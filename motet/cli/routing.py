@@ -1,0 +1,182 @@
+"""`motet route`: what its commands do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motet.cli.eval_folder import write_file
+from motet.cli.failures import OK, CommandError
+from motet.cli.terminal import as_json, counted, note, show_table, write
+
+if TYPE_CHECKING:
+    from motet.routing.comparison import Compared
+    from motet.routing.intervals import Interval
+    from motet.routing.outcomes import Outcomes
+
+COLUMNS = ["ROUTER", "AIQ", "95%", "GAIN", "95%", "APGR", "95%", "TRAINED IN"]
+
+
+def train_command(table: str, out: str, router: str, embedder: str, store: str | None) -> int:
+    """Train a router on a table, and save it."""
+    from motet.routing.registry import find_router
+    from motet.routing.saving import save
+
+    chosen = find_router(router)
+    if not out.endswith(".npz"):
+        raise CommandError(f"--out is {out}; a router's file ends with .npz")
+    outcomes = _read(table)
+    trained = chosen.fit(outcomes, _embedded(outcomes.prompts, embedder, store))
+    save(trained, out, embedder=embedder)
+    note(
+        f"{router} of {', '.join(outcomes.models)}, trained on "
+        f"{counted(len(outcomes.prompts), 'prompt')}: {out}"
+    )
+    return OK
+
+
+def eval_command(values: dict[str, Any]) -> int:
+    """Fit routers on one part of a table, and measure them on the other; print a table."""
+    from motet.routing.comparison import compare_routers
+    from motet.routing.registry import ROUTERS, find_router
+
+    routers = {name: find_router(name) for name in values["routers"] or ROUTERS}
+    train = _read(values["table"])
+    if values["test"] is not None:
+        test = _read(values["test"])
+    else:
+        train, test = train.split(values["share"], values["seed"])
+    test = test.complete()
+    found = compare_routers(
+        train,
+        test,
+        _embedded(train.prompts, values["embedder"], values["store"]),
+        _embedded(test.prompts, values["embedder"], values["store"]),
+        routers,
+        strong=values["strong"],
+        num_resamples=values["resamples"],
+        seed=values["seed"],
+        on_fitted=lambda name: note(f"{name} is trained"),
+    )
+    summary = {
+        "models": train.models,
+        "num_train": len(train.prompts),
+        "num_test": len(test.prompts),
+        "embedder": values["embedder"],
+        "routers": [asdict(each) for each in found],
+    }
+    if values["out"] is not None:
+        text = json.dumps(json.loads(as_json(summary)), indent=2) + "\n"
+        write_file(Path(values["out"]), text)
+    if values["as_json"]:
+        write(as_json(summary))
+    else:
+        show_table(COLUMNS, [_row(each) for each in found])
+        note(
+            f"trained on {counted(len(train.prompts), 'prompt')}, tested on "
+            f"{len(test.prompts):,}; no router is better where its interval holds 0"
+        )
+    return OK
+
+
+def explain_command(
+    file: str,
+    question: str,
+    embedder: str,
+    prices: Sequence[str],
+    willingness: float | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Print what a saved router decides."""
+    from motet.cli.terminal import as_json as json_of
+    from motet.routing.deciding import CheapestReaching, WorthItsPrice
+    from motet.routing.saving import load
+
+    router = load(file, embedder=embedder)
+    known = dict(map(_price, prices))
+    for name in known:
+        if name not in router.models:
+            raise CommandError(
+                f"--price names {name}; the router's models are {', '.join(router.models)}"
+            )
+    text = sys.stdin.read() if question == "-" else question
+    vector = _embedded((text,), embedder, "none")
+    found = dict(zip(router.models, map(float, router.estimate(vector)[0]), strict=True))
+    if willingness is None:
+        rule: Any = CheapestReaching(min_score=1.0)
+        known = {name: known.get(name, 0.0) for name in found}
+    else:
+        rule = WorthItsPrice(willingness=willingness)
+    decision = rule.decide(found, known)
+    if as_json:
+        write(json_of(asdict(decision)))
+        return OK
+    write(decision.model)
+    note(decision.reason)
+    rows = sorted(found.items(), key=lambda each: -each[1])
+    show_table(
+        ["MODEL", "SCORE", "PRICE"],
+        [
+            [n, f"{s:.3f}", f"{known[n]:g}" if n in known and willingness is not None else "-"]
+            for n, s in rows
+        ],
+    )
+    return OK
+
+
+def _price(text: str) -> tuple[str, float]:
+    name, mark, number = text.rpartition("=")
+    try:
+        if not mark:
+            raise ValueError
+        return name, float(number)
+    except ValueError:
+        raise CommandError(f"--price is {text}; write MODEL=NUMBER") from None
+
+
+def _read(path: str) -> Outcomes:
+    from motet.routing.outcome_files import read_outcomes
+
+    return read_outcomes(path)
+
+
+def _embedded(prompts: Sequence[str], embedder: str, store: str | None) -> Any:
+    """Embed each distinct prompt once; what the store's cache holds is not embedded again."""
+    import numpy as np
+
+    import motet
+    from motet.cli.settings import read_settings
+    from motet.programs.choices import embedded
+    from motet.runtime.running import DEFAULT_STORE
+
+    settings = read_settings(store=store)
+    where = settings.store_or_none
+    distinct = list(dict.fromkeys(prompts))
+    note(f"embedding {counted(len(distinct), 'prompt')} by {embedder}")
+    call = motet.map(embedded.embeddings().on(settings.make_model(embedder)), distinct)
+    vectors = motet.run(call, store=DEFAULT_STORE if where == "default" else where).value
+    place = {prompt: row for row, prompt in enumerate(distinct)}
+    rows = np.asarray([each.values for each in vectors], dtype=np.float64)
+    return rows[[place[prompt] for prompt in prompts]]
+
+
+def _row(each: Compared) -> list[str]:
+    return [
+        each.name,
+        f"{each.aiq.estimate:.4f}",
+        _bounds(each.aiq),
+        f"{each.gain.estimate:+.4f}",
+        _bounds(each.gain),
+        "-" if each.apgr is None else f"{each.apgr.estimate:.3f}",
+        "-" if each.apgr is None else _bounds(each.apgr),
+        f"{each.train_s:.1f} s" if each.train_s else "-",
+    ]
+
+
+def _bounds(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

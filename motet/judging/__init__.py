@@ -1,0 +1,1 @@
+"""Judging: statistics of verdicts, against people and against each other. Pure functions."""

@@ -1,0 +1,1 @@
+"""Routing: which model should answer, learned from outcomes. Pure functions over tables."""

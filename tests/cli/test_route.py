@@ -1,0 +1,132 @@
+"""`motet route`: train, eval, explain, and what they refuse."""
+
+import csv
+import json
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """`large` is right wherever `small` is, and dear; each prompt is one of two kinds."""
+    path = tmp_path / "table.jsonl"
+    rows = []
+    for i in range(40):
+        prompt = f"kind {i % 2}, number {i}"
+        rows += [
+            {"prompt": prompt, "model": "small", "score": 1.0 - i % 2, "cost": 1.0},
+            {"prompt": prompt, "model": "large", "score": 1.0, "cost": 10.0},
+        ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def options(stub, *more):
+    return ("--embedder", f"{stub.url}#stub", *more)
+
+
+def test_eval_prints_each_router_beside_the_references_and_keeps_the_figures(
+    motet, stub, table, tmp_path
+):
+    result = motet(
+        "route", "eval", table, *options(stub, "--share", "0.5", "--resamples", "20"),
+        "--router", "knn(k=3)", "--router", "linear", "-o", tmp_path / "out.json",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.stderr
+    names = [line[:22].split("  ")[0].strip() for line in result.stdout.splitlines()[1:]]
+    assert names == ["knn(k=3)", "linear", "oracle", "zero router"]
+    summary = json.loads((tmp_path / "out.json").read_text())
+    by_name = {each["name"]: each for each in summary["routers"]}
+    assert summary["num_train"] + summary["num_test"] == 40
+    assert by_name["zero router"]["gain"]["estimate"] == 0
+    assert by_name["oracle"]["gain"]["estimate"] > 0
+    for each in by_name.values():
+        assert each["aiq"]["low"] <= each["aiq"]["estimate"] <= each["aiq"]["high"]
+        assert each["aiq"]["estimate"] <= by_name["oracle"]["aiq"]["estimate"] + 1e-9
+
+
+def test_each_distinct_prompt_is_embedded_once_and_not_again_in_another_command(motet, stub, table):
+    motet("route", "eval", table, *options(stub, "--resamples", "5"), "--router", "knn")
+    assert len(stub.digests) == 40
+    motet("route", "eval", table, *options(stub, "--resamples", "5"), "--router", "linear")
+    assert len(stub.digests) == 40
+
+
+def test_a_trained_router_is_saved_and_explained(motet, stub, table, tmp_path):
+    file = tmp_path / "router.npz"
+    trained = motet("route", "train", table, *options(stub), "--router", "knn(k=1)", "-o", file)
+    assert trained.exit_code == 0, trained.stderr
+
+    prices = ("--price", "small=1", "--price", "large=10", "--willingness", "20")
+    told = motet("route", "explain", file, "kind 1, number 1", *options(stub), *prices, "--json")
+    decision = json.loads(told.stdout)
+    assert decision["model"] == "large"
+    assert decision["estimates"] == {"small": 0.0, "large": 1.0}
+    cheap = motet("route", "explain", file, "-", *options(stub), *prices, stdin="kind 0, number 2")
+    assert cheap.stdout.splitlines()[0] == "small"
+
+
+def test_a_table_of_its_own_can_be_the_held_out_one(motet, stub, table, tmp_path):
+    held = tmp_path / "held.csv"
+    with held.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "model", "score", "cost"])
+        for i in range(6):
+            writer.writerow([f"other {i}", "small", i % 2, 1])
+            writer.writerow([f"other {i}", "large", 1, 10])
+
+    result = motet(
+        "route", "eval", table, "--test", held, *options(stub, "--resamples", "5"), "--json",
+        "--router", "knn",
+    )  # fmt: skip
+
+    summary = json.loads(result.stdout)
+    assert (summary["num_train"], summary["num_test"]) == (40, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("eval", "missing.jsonl"), "missing.jsonl"),
+        (("eval", "TABLE", "--router", "knm"), "did you mean 'knn'"),
+        (("eval", "TABLE", "--router", "knn(k=0)"), "k is 0"),
+        (("eval", "TABLE", "--router", "knn(kk=1)"), "kk"),
+        (("eval", "TABLE", "--share", "1.5"), "share"),
+        (("train", "TABLE", "-o", "router.pkl"), ".npz"),
+        (("explain", "missing.npz", "q"), "missing.npz"),
+        (("explain", "TABLE", "q"), "table.jsonl"),
+        (("eval", "TABLE", "--rooter", "knn"), "--router"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_without_a_model_being_asked(
+    motet, stub, table, arguments, told
+):
+    given = [table if each == "TABLE" else each for each in arguments]
+    result = motet("route", *given, *options(stub))
+
+    assert result.exit_code == 2, result.stderr
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not stub.digests
+
+
+def test_a_table_that_does_not_fit_names_the_line_and_exits_with_2(motet, stub, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prompt": "a", "model": "m", "score": "high", "cost": 1}\n')
+    result = motet("route", "eval", bad, *options(stub))
+
+    assert result.exit_code == 2
+    assert "line 1" in result.stderr
+    assert "score" in result.stderr
+
+
+@pytest.mark.parametrize("price", ["small", "small=cheap", "tiny=1"])
+def test_a_wrong_price_is_named(motet, stub, table, tmp_path, price):
+    file = tmp_path / "router.npz"
+    motet("route", "train", table, *options(stub), "-o", file)
+    result = motet("route", "explain", file, "q", *options(stub), "--price", price)
+    assert result.exit_code == 2
+    assert price.split("=")[0] in result.stderr
