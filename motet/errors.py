@@ -31,6 +31,7 @@ MotetError
 ├── CallCancelledError         the call lost a race, or nobody needed it any more
 ├── BudgetExhaustedError       a limit was reached; .limit, .limit_value
 ├── SearchError                a search's callable broke its contract, or its checkpoint is another's
+├── DataError                  a table, a file or numbers for a router, a statistic or an evaluation do not fit
 ├── ReplayMismatchError        a resumed program made another call than the journal holds
 ├── StoreError                 the store cannot be read or written
 ├── PluginError                an entry point did not load

@@ -241,7 +241,7 @@ def _pyarrow(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as exc:
-        raise ConfigError("Parquet files need pyarrow: pip install pyarrow") from exc
+        raise ConfigError("Parquet files need pyarrow: pip install 'motet[routing]'") from exc
 
 
 def _long(outcomes: Outcomes) -> list[dict[str, Any]]:
