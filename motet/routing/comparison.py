@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.errors import DataError
 from motet.routing.curves import choose, compare, mean_costs, routed, willingness_grid
+from motet.routing.deciding import win_rate
 from motet.routing.hull import Hull, convex_hull
 from motet.routing.intervals import Interval, statistic_interval
 from motet.routing.outcomes import check_embeddings
@@ -152,7 +153,7 @@ def _compared(
     apgr = None
     if pair is not None and estimates is not None:
         weak, strong = pair
-        rates = np.clip((1 + estimates[:, strong] - estimates[:, weak]) / 2, 0.0, 1.0)
+        rates = np.clip(win_rate(estimates[:, strong], estimates[:, weak]), 0.0, 1.0)
         apgr = statistic_interval(
             lambda rows: sweep(
                 rates[rows], test.scores[rows, weak], test.scores[rows, strong]
