@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from motet.errors import ConfigError, EngineUnavailableError, MotetError
 from motet.serving.local.embedder_files import embedder_folder, read_files, require_packages
+from motet.serving.local.starting import collector_paused, import_transformers
 
 if TYPE_CHECKING:
     from motet.serving.local.embedder_model import EmbedderModel
@@ -97,12 +98,14 @@ class EmbedderServer:
             found.set_result(vector)
 
 
+@collector_paused()
 def _load(options: EmbedderOptions) -> EmbedderModel:
     try:
         require_packages()
         files = read_files(embedder_folder(options.model))
         import torch
 
+        import_transformers()
         from motet.serving.local import embedder_model
         from motet.serving.local.model import default_threads
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from motet.errors import ConfigError, EngineUnavailableError, MotetError
 from motet.serving.local.model_files import model_folder, require_packages
+from motet.serving.local.starting import collector_paused, import_transformers, read_ahead
 
 if TYPE_CHECKING:
     from motet.serving.decoding.token_texts import TokenTexts
@@ -95,11 +96,14 @@ def _serve(options: LocalOptions, parts: Future[Parts]) -> None:
     loaded.scheduler.run()
 
 
+@collector_paused()
 def _load(options: LocalOptions) -> Parts:
     require_packages()
     folder = model_folder(options.model, options.cache_dir)
+    read_ahead(folder)
     import torch
 
+    import_transformers()
     from motet.serving.decoding.token_texts import TokenTexts
     from motet.serving.local import model
     from motet.serving.local.constraint import GrammarCompiler
