@@ -1,0 +1,1 @@
+"""Code that a model wrote, run where it can harm nothing."""
