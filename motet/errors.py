@@ -31,6 +31,7 @@ MotetError
 ├── CallCancelledError         the call lost a race, or nobody needed it any more
 ├── BudgetExhaustedError       a limit was reached; .limit, .limit_value
 ├── SearchError                a search's callable broke its contract, or its checkpoint is another's
+├── SandboxError               code cannot be run here, or its sandbox failed; says what to install
 ├── DataError                  a table, a file or numbers for a router, a statistic or an evaluation do not fit
 ├── ReplayMismatchError        a resumed program made another call than the journal holds
 ├── StoreError                 the store cannot be read or written
@@ -242,6 +243,10 @@ class BudgetExhaustedError(MotetError):
 
 class SearchError(MotetError):
     """A callable of a search broke its contract, or a checkpoint is not this search's."""
+
+
+class SandboxError(MotetError):
+    """Code cannot be run in a sandbox here, or the sandbox itself failed; the code did not run."""
 
 
 class DataError(MotetError):

@@ -13,24 +13,33 @@ from motet.cli.failures import FAILED, CommandError
 from motet.cli.locks import lock
 
 _STATE, _STORE = "study.json", "runs.db"
+_SEARCH = "motet eval search"
 
 
 class Folder:
     """Where a study is kept. All that must be written there is tried before anything is asked."""
 
-    def __init__(self, path: str, signature: dict[str, Any], files: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        signature: dict[str, Any],
+        files: Sequence[str],
+        command: str = _SEARCH,
+    ) -> None:
         """Open or make the folder, for this process alone.
 
         Args:
             path: The folder.
             signature: What a continuation must have the same, as JSON values.
             files: Names that will be written at the end.
+            command: The command whose study it is, for messages.
 
         Raises:
             CommandError: It cannot be written, is in use, or was begun with other settings.
         """
         self.path = Path(path)
         self._signature = signature
+        self._command = command
         self.run_id: str | None = None
         """The run to go on with; None where it is to be a new one."""
         try:
@@ -82,6 +91,7 @@ class Folder:
         try:
             kept = json.loads(self.state.read_text(encoding="utf-8"))
             before, run_id = kept["signature"], kept["run_id"]
+            command = kept.get("command", _SEARCH)
             if not isinstance(before, dict) or not isinstance(run_id, str | None):
                 raise TypeError
         except FileNotFoundError:
@@ -92,11 +102,16 @@ class Folder:
             ) from None
         except (ValueError, KeyError, TypeError, RecursionError):
             raise CommandError(
-                f"{self.state} is no state of `motet eval search`",
+                f"{self.state} is no state of `{self._command}`",
                 "give another --out; or remove the file to begin anew, which pays for all again",
             ) from None
         if run_id is None:
             return  # it ended before it asked anything
+        if command != self._command:
+            raise CommandError(
+                f"{self.path} was begun by `{command}`, not by `{self._command}`",
+                "give another --out",
+            )
         for name, value in self._signature.items():
             if before.get(name) != value:
                 raise CommandError(
@@ -119,7 +134,8 @@ class Folder:
         self._save()
 
     def _save(self) -> None:
-        self.write(_STATE, json.dumps({"signature": self._signature, "run_id": self.run_id}))
+        kept = {"command": self._command, "signature": self._signature, "run_id": self.run_id}
+        self.write(_STATE, json.dumps(kept))
 
 
 def write_file(path: Path, text: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from motet.cli.eval_folder import write_file
-from motet.cli.eval_search import FIGURES, PLOT, SUMMARY, bounds, tell_left_out
+from motet.cli.eval_running import tell_left_out
+from motet.cli.eval_search import FIGURES, PLOT, SUMMARY, bounds
 from motet.cli.failures import FAILED, OK, CommandError
 from motet.cli.terminal import as_json, counted, note, show_table, write
 from motet.errors import ConfigError

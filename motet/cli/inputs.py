@@ -141,7 +141,7 @@ def _shape(annotation: Any) -> dict[str, Any]:
         return {**shape, "kind": "function"}
     if any(_mentions_model(o) for o in rest):
         return {**shape, "kind": "model", "is_list": not any(o is Model for o in rest)}
-    if str in rest or Any in rest or Chat in rest:
+    if str in rest or Any in rest:
         takes_object = any(dataclasses.is_dataclass(o) for o in rest)
         names = _algorithms(rest) if str in rest else ()
         return {**shape, "kind": "text", "takes_object": takes_object, "algorithms": names}

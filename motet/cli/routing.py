@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_folder import write_file
 from motet.cli.failures import OK, CommandError
+from motet.cli.route_runs import FromEval, FromRuns, outcomes_of_eval, outcomes_of_runs
 from motet.cli.terminal import as_json, counted, note, show_table, write
 
 if TYPE_CHECKING:
@@ -21,15 +22,32 @@ if TYPE_CHECKING:
 COLUMNS = ["ROUTER", "AIQ", "95%", "GAIN", "95%", "APGR", "95%", "TRAINED IN"]
 
 
-def train_command(table: str, out: str, router: str, embedder: str, store: str | None) -> int:
-    """Train a router on a table, and save it."""
+def train_command(
+    table: str | None,
+    out: str,
+    router: str,
+    embedder: str,
+    store: str | None,
+    found: FromRuns | FromEval | None,
+) -> int:
+    """Train a router on a table, on runs or on an evaluation, and save it."""
     from motet.routing.registry import find_router
     from motet.routing.saving import save
 
     chosen = find_router(router)
     if not out.endswith(".npz"):
         raise CommandError(f"--out is {out}; a router's file ends with .npz")
-    outcomes = _read(table)
+    if table is None:
+        if found is None:
+            raise CommandError("train on a TABLE, or else by --from-runs or --from-eval")
+        if isinstance(found, FromRuns):
+            outcomes = outcomes_of_runs(found)
+        else:
+            outcomes = outcomes_of_eval(found)
+    elif found is not None:
+        raise CommandError("train on a TABLE, or else by --from-runs or --from-eval, not on both")
+    else:
+        outcomes = _read(table)
     trained = chosen.fit(outcomes, _embedded(outcomes.prompts, embedder, store))
     save(trained, out, embedder=embedder)
     note(
@@ -44,6 +62,8 @@ def eval_command(values: dict[str, Any]) -> int:
     from motet.routing.comparison import compare_routers
     from motet.routing.registry import ROUTERS, find_router
 
+    if values["table"] is None:
+        raise CommandError("compare routers on a TABLE, or evaluate one by --log FILE")
     routers = {name: find_router(name) for name in values["routers"] or ROUTERS}
     train = _read(values["table"])
     if values["test"] is not None:
@@ -81,6 +101,33 @@ def eval_command(values: dict[str, Any]) -> int:
             f"{len(test.prompts):,}; no router is better where its interval holds 0"
         )
     return OK
+
+
+def log_command(values: dict[str, Any]) -> int:
+    """Estimate what another router would have earned on the decisions of a log."""
+    from motet.cli.route_policy import LogQuestion, policy_command
+
+    for name, option in (("table", "TABLE"), ("test", "--test"), ("strong", "--strong")):
+        if values[name] is not None:
+            raise CommandError(f"{option} does not go with --log")
+    files = values["routers"] or []
+    if len(files) > 1:
+        raise CommandError(f"--router is given {len(files)} times; with --log it is one file")
+    asked = LogQuestion(
+        log=values["log"],
+        router=files[0] if files else None,
+        rule=values["rule"],
+        prices=values["prices"],
+        scores=values["scores"],
+        embedder=values["embedder"],
+        out=values["out"],
+        resamples=values["resamples"],
+        seed=values["seed"],
+        as_json=values["as_json"],
+    )
+    return policy_command(
+        asked, lambda prompts: _embedded(prompts, values["embedder"], values["store"])
+    )
 
 
 def explain_command(

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key")
     )
     """Sent to api.openai.com only."""
+    data: str | None = None
+    """Folder of data sets, each in a folder of its name."""
     max_concurrency: int | None = None
     budget_tokens: int | None = None
     budget_calls: int | None = None

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from motet.errors import ConfigError
+from motet.search.settings import number, one_of
+
+WRONG: Final = ("empty", "cut off", "unreadable", "failed")
+"""Why there is no value that then counts as 0."""
+NOT_JUDGED: Final = "not judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One attempt and what it was worth."""
+    """One attempt and what it was worth.
+
+    Raises:
+        ConfigError: The value is not from 0 to 1, or it is not clear why there is none.
+    """
 
     contender: str
     is_matched: bool
@@ -37,3 +49,18 @@ class Figure:
     samples: int | None = None
     """Of self-consistency."""
     others: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.value is not None:
+            number("value", self.value, 0, 1)
+        if self.missing is not None:
+            one_of("missing", self.missing, (*WRONG, NOT_JUDGED))
+        if (self.value is None) != (self.missing is not None):
+            raise ConfigError(f"missing is {self.missing!r} where the value is {self.value!r}")
+
+    @property
+    def counted(self) -> float | None:
+        """The value that counts: 0 where there is no answer, None where it was not judged."""
+        if self.value is not None:
+            return self.value
+        return None if self.missing == NOT_JUDGED else 0.0

@@ -12,6 +12,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from motet.errors import DataError
+from motet.grading.datasets_code import CODE_READERS, read_code_rows
 from motet.grading.instruction_following import Instruction
 from motet.grading.rows import Kind, Row, StoredAnswer
 from motet.search.settings import one_of
@@ -28,13 +29,16 @@ def read_rows(folder: Path | str, name: str) -> list[Row]:
     Args:
         folder: Holds one folder for each data set, with gzip JSON lines in it.
         name: gsm8k, math, mixeval, agieval, bbh, ifeval, qwen_bon8, zeroeval_gsm8k,
-            zeroeval_math_l5 or zeroeval_crux.
+            zeroeval_math_l5 or zeroeval_crux; of code humaneval, humaneval_plus_mini,
+            humaneval_plus, mbpp or codet_samples.
 
     Raises:
         ConfigError: There is no reader of this name.
         DataError: The file cannot be read, or a line is not what the reader expects; names both.
     """
-    one_of("name", name, sorted(_READERS))
+    one_of("name", name, sorted([*_READERS, *CODE_READERS]))
+    if name in CODE_READERS:
+        return read_code_rows(Path(folder), name)
     file, row_of = _READERS[name]
     path = Path(folder) / name / file
     rows: list[Row] = []

@@ -19,6 +19,8 @@ class Grade:
     """What was read from the text and compared; None where there is no answer."""
     missing: Missing | None
     """Why there is no answer; None where there is one."""
+    reason: str | None = None
+    """Why a program is wrong: a failed assert, an exception, time, memory; else None."""
 
 
 class Grader(Protocol):
@@ -27,8 +29,9 @@ class Grader(Protocol):
     def __call__(self, text: str, /) -> Grade: ...
 
 
-def answered(answer: str, *, is_right: bool) -> Grade:
-    return Grade(verdict="right" if is_right else "wrong", answer=answer, missing=None)
+def answered(answer: str, *, is_right: bool, reason: str | None = None) -> Grade:
+    verdict: Verdict = "right" if is_right else "wrong"
+    return Grade(verdict=verdict, answer=answer, missing=None, reason=reason)
 
 
 def no_answer(missing: Missing) -> Grade:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from motet.errors import DataError
 from motet.grading.choices import multiple_choice
@@ -14,8 +14,9 @@ from motet.grading.grade import Grade, Grader, graded
 from motet.grading.instruction_following import Instruction
 from motet.grading.literals import literal
 from motet.grading.maths import maths, number
+from motet.sandbox import Limits
 
-Kind = Literal["text", "plain", "choice", "number", "maths", "literal", "instructions"]
+Kind = Literal["text", "plain", "choice", "number", "maths", "literal", "instructions", "code"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,32 @@ class StoredAnswer:
     """None where no grade was stored."""
     is_cut_off: bool = False
     """Whether the file holds the beginning of the answer only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeTests:
+    """How a program that answers a row is tested: by `source`, `inputs` and `cases`, all of them.
+
+    The program is run apart from the tests and sees only the arguments of its calls; what it
+    returns is data to the tests. Names that `source` uses and nobody else defines are the program's.
+    """
+
+    entry_point: str = ""
+    """Name that the program must define; empty where it is run whole, with `cases`."""
+    prefix: str = ""
+    """The beginning of a program, which a reply may go on with; its helpers are the tests' too."""
+    source: str = ""
+    """Python that calls the program, such as asserts; right where it ends without an exception."""
+    inputs: tuple[tuple[Any, ...], ...] = ()
+    """Arguments for which the program must return what `reference` returns."""
+    reference: str = ""
+    """A right program, which defines `entry_point`; for `inputs`."""
+    tolerance: float = 0.0
+    """Absolute, of floats for `inputs`; where it is 0, floats may differ by 1e-6."""
+    cases: tuple[tuple[str, str], ...] = ()
+    """Pairs (what the program reads, what it must print), compared without trailing blanks."""
+    limits: Limits = field(default_factory=Limits)
+    """Of the whole test of one program; for `cases`, of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +73,8 @@ class Row:
     """Of `choice`, in order from A, without marks."""
     instructions: tuple[Instruction, ...] = ()
     """Of `instructions`."""
+    tests: CodeTests | None = None
+    """Of `code`, where `golds` are programs, or what goes on with `tests.prefix`."""
     answers: Mapping[str, StoredAnswer] = field(default_factory=dict)
     """By model or method."""
 
@@ -54,10 +83,13 @@ def grader_of(row: Row) -> Grader:
     """Return the grader of answers to `row`.
 
     Raises:
-        DataError: The row asks to follow instructions, which `instruction_following` grades.
+        DataError: The row asks to follow instructions, which `instruction_following` grades, or
+            for code, which `grade_code` does.
     """
     if row.kind == "instructions":
         raise DataError(f"row {row.id!r} has instructions, which instruction_following grades")
+    if row.kind == "code":
+        raise DataError(f"row {row.id!r} asks for code, which grade_code runs and grades")
     if row.kind == "choice":
         return partial(multiple_choice, gold=row.golds[0], options=row.options)
     if row.kind in ("text", "plain"):
@@ -72,6 +104,7 @@ def grade_row(row: Row, text: str | None, *, is_cut_off: bool = False) -> Grade:
     """Grade a reply to `row`; an empty one and one that was cut off are no answer.
 
     Raises:
-        DataError: The row asks to follow instructions, which `instruction_following` grades.
+        DataError: The row asks to follow instructions, which `instruction_following` grades, or
+            for code, which `grade_code` does.
     """
     return graded(text, grader_of(row), is_cut_off=is_cut_off)

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from motet.errors import DataError
-from motet.judging.packages import imported
 from motet.judging.verdicts import Winner
+from motet.packages import imported
 from motet.search.settings import flag, one_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from motet.errors import DataError
-from motet.judging.packages import imported
+from motet.packages import imported
 from motet.search.settings import number, whole
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from motet.judging.length_rates import (
     finite,
     rate_from_weights,
 )
-from motet.judging.packages import imported, lasso_settings
+from motet.packages import imported
 from motet.search.settings import flag, number
 
 if TYPE_CHECKING:
@@ -222,6 +222,14 @@ def _coefficients(rows: _Rows, strength: float, kept: Any = slice(None)) -> Floa
     )
     found: Floats = regression.coef_[0]
     return found
+
+
+def lasso_settings() -> dict[str, Any]:
+    """Return what asks scikit-learn's logistic regression for an L1 penalty by liblinear."""
+    version = imported("sklearn").__version__.split(".")
+    # From 1.8 on `penalty` is deprecated; before it `l1_ratio` is for the elastic net alone.
+    is_new = (int(version[0]), int(version[1])) >= (1, 8)
+    return {"solver": "liblinear", **({"l1_ratio": 1.0} if is_new else {"penalty": "l1"})}
 
 
 def _choose_strength(rows: _Rows) -> float:

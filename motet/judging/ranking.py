@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from motet.errors import DataError
-from motet.judging.packages import imported
 from motet.judging.verdicts import WINNERS, Winner
+from motet.packages import imported
 from motet.search.settings import number, one_of, whole
 
 if TYPE_CHECKING:

@@ -7,33 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from motet.errors import (
-    BudgetExhaustedError,
-    CallCancelledError,
-    CapabilityError,
-    ConfigError,
-    MotetError,
-    ReplayMismatchError,
-    StepError,
-    StoreError,
-    TooFewSurvivorsError,
-)
+from motet.errors import BudgetExhaustedError, ConfigError, MotetError, TooFewSurvivorsError
 from motet.model import Model
 from motet.operations import program
 from motet.programs.best_of_n import answer
 from motet.programs.capabilities import Need, needs_of_scorer, refuse_unable
 from motet.programs.confidences import Answered, Confidence, Likelihood
+from motet.programs.mistakes import OF_ALL
 from motet.types import Chat
-
-_OF_ALL = (
-    CallCancelledError,
-    CapabilityError,
-    ConfigError,
-    ReplayMismatchError,
-    StepError,
-    StoreError,
-)
-"""Errors that the next model would not mend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +27,7 @@ class Stage:
     confidence: float | None
     """None where nothing told, where it failed, and of the last model, which is not asked for it."""
     why: str
-    """`accepted`, `unsure`, `last`, or how it failed."""
+    """`accepted`, `unsure`, `last`, or how it, or the scoring of its answer, failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +59,9 @@ async def cascade(
     """Ask each model in turn until an answer is sure enough; the last one's is taken as it is.
 
     A stage may be any model, so a program too: a single call, then a mixture of agents, then a
-    search. A model that fails, or whose reply is empty or cut off, is passed over. Where the budget
-    ends, or the later models fail, the surest answer so far is the value, marked as not accepted.
+    search. A model that fails, or whose reply is empty or cut off, is passed over; an answer that
+    could not be scored is no sure one. Where the budget ends, or the later models fail, the surest
+    answer so far is the value, marked as not accepted.
     As a model it answers with that text.
 
     Args:
@@ -118,7 +100,7 @@ async def cascade(
                 told = Answered(text=await answer.on(model, **sampling)(question), confidence=None)
             else:
                 told = await sure(question, model, sampling)
-        except _OF_ALL:
+        except OF_ALL:
             raise
         except MotetError as exc:
             failures.append(exc)
@@ -129,7 +111,7 @@ async def cascade(
             continue
         known = told.confidence
         is_sure = is_last or (known is not None and known >= bounds[place])
-        why = "last" if is_last else ("accepted" if is_sure else "unsure")
+        why = "last" if is_last else ("accepted" if is_sure else told.error or "unsure")
         tried.append(Stage(model=model.label, text=told.text, confidence=known, why=why))
         if is_sure:
             return Cascaded(

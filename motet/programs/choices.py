@@ -50,6 +50,8 @@ def embedded(text: str) -> str:
 class Learned:
     """A trained router at work: embeds the question, estimates each model's score, decides.
 
+    Of a chat the system turn is left out: it says how to answer, and not what is asked.
+
     Args:
         router: Trained on outcomes; see `motet.routing`.
         embedder: The model that embedded the prompts of its training.
@@ -72,7 +74,7 @@ class Learned:
         self._rule = rule
         self._prices = dict(prices or {})
         named = f"{embedder.identity} {rule!r} {sorted(self._prices.items())!r}"
-        self.identity = f"learned:{_digest_of(router)}:{named}"
+        self.identity = f"learned:{digest_of(router)}:{named}"
 
     def check(self, names: Sequence[str]) -> list[Need]:
         _refuse_unknown(names, self._router.models)
@@ -81,7 +83,7 @@ class Learned:
     async def __call__(self, question: str | Chat, names: Sequence[str]) -> Decision:
         import numpy as np
 
-        text = question_text(question)
+        text = question_text(without_system(question))
         vector: Embedding = await embedded.embeddings().on(self._embedder)(text)
         found = self._router.estimate(np.asarray([vector.values], dtype=np.float64))[0]
         scores = dict(zip(self._router.models, map(float, found), strict=True))
@@ -136,7 +138,7 @@ class CapabilityTexts:
         return self._rule.decide(told, self._prices)
 
 
-def _capability_chat(abilities: str, question: str) -> Chat:
+def capability_chat(abilities: str, question: str) -> Chat:
     return (
         Message.system(f"You know what a language model is able to do. {AS_DATA}"),
         Message.user(
@@ -145,10 +147,17 @@ def _capability_chat(abilities: str, question: str) -> Chat:
     )
 
 
-@prompt(chat=_capability_chat)
+@prompt(chat=capability_chat)
 def can_answer(abilities: str, question: str) -> str:
     """Whether a model of these abilities can answer a question."""
     raise NotImplementedError
+
+
+def without_system(question: str | Chat) -> str | Chat:
+    """Leave out what is no question: instructions, and the answers that a proposer is given."""
+    if isinstance(question, str):
+        return question
+    return tuple(turn for turn in question if turn.role != "system") or question
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
@@ -157,10 +166,10 @@ def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
             raise ConfigError(f"among has {name!r}; the router knows {', '.join(known)}")
 
 
-def _digest_of(router: TrainedRouter) -> str:
-    """Text that changes with anything that a trained router holds."""
+def digest_of(router: Any) -> str:
+    """Text that changes with anything that a trained router, or another dataclass, holds."""
     found = blake2b(type(router).__qualname__.encode(), digest_size=16)
-    for field in dataclasses.fields(router):  # type: ignore[arg-type]
+    for field in dataclasses.fields(router):
         found.update(field.name.encode())
         _add(getattr(router, field.name), found.update)
     return found.hexdigest()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
+from motet.combinators import settled
 from motet.engine import Capability, Completion
 from motet.errors import ConfigError
 from motet.model import Model
 from motet.operations import program, step
+from motet.outputs import Output
 from motet.programs.best_of_n import answer
 from motet.programs.chats import as_chat
+from motet.programs.mistakes import OF_ALL
 from motet.programs.scorers import Scorer
 from motet.programs.self_consistency import INSTRUCTION, think
 from motet.prompts import prompt
 from motet.refs import Ref
 from motet.routing.confidence import majority_share, mean_probability, min_probability
 from motet.search.answers import Extraction, extract_answer
-from motet.types import Chat
+from motet.types import Chat, Outcome
+
+_TEXT: Final = Output(str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +33,8 @@ class Answered:
     text: str
     confidence: float | None
     """0 to 1; None where nothing tells, which is no confidence at all."""
+    error: str | None = None
+    """Why it could not be scored."""
 
 
 class Confidence(Protocol):
@@ -81,7 +89,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """By a scorer of `motet.programs.scorers`: a judge, a verifier, a reward model, a function."""
+    """By a scorer of `motet.programs.scorers`: a judge, a verifier, a reward model, a function.
+
+    Where it fails, for want of budget say, the answer stays without a confidence.
+    """
 
     scorer: Scorer
 
@@ -97,11 +108,15 @@ def answer_with_tokens(question: str | Chat) -> Completion:
 
 @step
 def by_likelihood(told: Completion, of: str) -> Answered:
-    """How likely the answer's tokens were; a reply that is cut off or empty tells nothing."""
+    """How likely the answer's tokens were.
+
+    Raises:
+        OutcomeError: The reply is no answer: it was cut off, or is empty.
+    """
+    text = _TEXT.parse(told)
     logprobs = [min(each.logprob, 0.0) for each in told.logprobs]
     known = mean_probability(logprobs) if of == "mean" else min_probability(logprobs)
-    is_whole = told.finish_reason == "stop" and bool(told.text.strip())
-    return Answered(text=told.text, confidence=known if is_whole else None)
+    return Answered(text=text, confidence=known if told.finish_reason == "stop" else None)
 
 
 @step
@@ -122,7 +137,7 @@ def answer_and_score(
 ) -> Ref[Answered]:
     """An answer, and what the scorer says of it."""
     text = answer.on(model, **sampling)(question)
-    return scored_answer(text, scored_text(question, text, scorer))
+    return scored_answer(text, settled([scored_text(question, text, scorer)]))
 
 
 @program
@@ -132,6 +147,11 @@ async def scored_text(question: str | Chat, text: str, scorer: Scorer) -> float:
 
 
 @step
-def scored_answer(text: str, score: float) -> Answered:
+def scored_answer(text: str, scored: Sequence[Outcome[float]]) -> Answered:
     """The answer with its score as its confidence."""
-    return Answered(text=text, confidence=float(score))
+    error = scored[0].error
+    if isinstance(error, OF_ALL):
+        raise error
+    if error is not None:
+        return Answered(text=text, confidence=None, error=f"{type(error).__name__}: {error}")
+    return Answered(text=text, confidence=float(scored[0].value))

@@ -6,16 +6,27 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from motet.engine import Completion, TokenLogprob
-from motet.errors import ConfigError, EngineError
+from motet.engine import Capability, Completion, TokenLogprob
+from motet.errors import BudgetExhaustedError, ConfigError, EngineError
 from motet.model import Model
 from motet.operations import program
+from motet.programs.capabilities import Need, refuse_unable
 from motet.prompts import prompt
 from motet.types import Chat, Message
 
 Side = Literal["small", "large"]
+LEAST_SHARE: Final = 1e-6
+"""Keeps the logarithm finite where an alternative is ruled out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch of an answer that one model wrote."""
+
+    side: Side
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +34,42 @@ class AdaptiveAnswer:
     """A text that two models wrote in turns."""
 
     text: str
-    small_tokens: int
-    large_tokens: int
+    turns: tuple[Turn, ...]
+    """Who wrote the tokens, in order; none is empty."""
     switches: int
+    is_finished: bool
+    """False where it ended at its most tokens or with the budget."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def small_tokens(self) -> int:
+        return self._written_by("small")
+
+    @property
+    def large_tokens(self) -> int:
+        return self._written_by("large")
+
+    def _written_by(self, side: Side) -> int:
+        return sum(turn.num_tokens for turn in self.turns if turn.side == side)
 
 
 def entropy_bits(logprob: TokenLogprob) -> float:
     """Return the entropy of one position in bits, from the alternatives that were reported.
 
-    What they leave over counts as one more outcome, so this is a lower bound; it is exact where
-    the alternatives are the whole vocabulary.
+    No token that was left out is likelier than the least likely alternative, so this is a lower
+    bound; it is exact where the alternatives are the whole vocabulary, or all tokens are alike.
     """
     known = dict(logprob.top)
+    least = min(map(math.exp, known.values()), default=1.0)
     known.setdefault(logprob.token, logprob.logprob)
     probabilities = [math.exp(value) for value in known.values()]
+    entropy = -sum(p * math.log2(p) for p in probabilities if p > 0)
     rest = 1.0 - sum(probabilities)
     if rest > 1e-9:
-        probabilities.append(rest)
-    return -sum(p * math.log2(p) for p in probabilities if p > 0)
+        entropy -= rest * math.log2(max(min(rest, least), LEAST_SHARE))
+    return entropy
 
 
 class Switch:
@@ -104,7 +133,9 @@ async def entropy_adaptive(
     """Write an answer with two models, the large one where the rolling entropy is high.
 
     A model writes up to `chunk` tokens a request; what lies behind the token at which the other
-    one takes over is thrown away. The token itself stays.
+    one takes over is thrown away. The token itself stays. As a model it answers with the text, so
+    that it can be among the models of a `route` and a stage of a `cascade`; there an answer that is
+    not finished counts as cut off. Where the budget ends, what is written is the value.
 
     Args:
         question: A text or a chat.
@@ -118,6 +149,11 @@ async def entropy_adaptive(
         alternatives: Log-probabilities asked for at each token, for the entropy.
         temperature: Of both models.
 
+    Raises:
+        ConfigError: A setting is wrong.
+        CapabilityError: A model is known to lack log-probabilities, or not to continue a turn.
+        BudgetExhaustedError: The budget did not hold the first piece.
+
     Source: Simonds 2025, arXiv:2502.06833. Departures: the entropy is a lower bound from the
     most likely tokens; models go on from the text, which is tokenised again; requests are chunks.
     """
@@ -130,26 +166,43 @@ async def entropy_adaptive(
     ):
         if value < least:
             raise ConfigError(f"{name} is {value}; it must be at least {least}")
+    if math.isnan(threshold):
+        raise ConfigError(f"threshold is {threshold}; it must be a number of bits")
+    sides: dict[Side, Model] = {"small": small, "large": large}
+    await refuse_unable(
+        Need(side, model, capability)
+        for side, model in sides.items()
+        for capability in (Capability.LOGPROBS, Capability.CONTINUE)
+    )
     switch = Switch(threshold, window=window, min_stay=min_stay)
-    written, switches = "", 0
-    counts = {"small": 0, "large": 0}
-    while (left := max_tokens - sum(counts.values())) > 0:
+    written, is_finished, switches = "", False, 0
+    turns: list[Turn] = []
+    while (left := max_tokens - sum(turn.num_tokens for turn in turns)) > 0:
         side = switch.side
         asked = write_on.on(
-            large if side == "large" else small,
+            sides[side],
             max_tokens=min(chunk, left),
             logprobs=alternatives,
             temperature=temperature,
         )
-        piece = await asked(question, written)
+        try:
+            piece = await asked(question, written)
+        except BudgetExhaustedError:
+            if not written:
+                raise
+            break
         kept, has_switched = _kept(piece, switch)
-        counts[side] += kept
         switches += has_switched
+        if kept and turns and turns[-1].side == side:
+            turns[-1] = Turn(side, turns[-1].num_tokens + kept)
+        elif kept:
+            turns.append(Turn(side, kept))
         is_whole = kept == len(piece.logprobs)
         written += piece.text if is_whole else _text(piece.logprobs[:kept])
         if is_whole and piece.finish_reason != "length":
+            is_finished = piece.finish_reason == "stop"
             break
-    return AdaptiveAnswer(written, counts["small"], counts["large"], switches)
+    return AdaptiveAnswer(written, tuple(turns), switches, is_finished)
 
 
 def _kept(piece: Completion, switch: Switch) -> tuple[int, bool]:

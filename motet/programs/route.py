@@ -52,8 +52,10 @@ async def route(
         ConfigError: A setting is wrong, or the router does not know a name.
         CapabilityError: The router's own model is known to lack what it needs.
         DataError: The rule allows no model.
+        BudgetExhaustedError: The budget does not hold the chosen model's answer; a cheaper one is
+            not asked in its place.
     """
-    models = _by_name(among)
+    models = by_name(among)
     await refuse_unable(by.check(tuple(models)))
     sampling: dict[str, Any] = {"max_tokens": max_tokens}
     if temperature is not None:
@@ -64,7 +66,7 @@ async def route(
     return Routed(text=text, decision=decision)
 
 
-def _by_name(among: Mapping[str, Model] | Sequence[Model]) -> dict[str, Model]:
+def by_name(among: Mapping[str, Model] | Sequence[Model]) -> dict[str, Model]:
     named = isinstance(among, Mapping)
     models: dict[str, Model] = {}
     for each in among:

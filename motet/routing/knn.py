@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from motet.routing.nearest import greatest
 from motet.routing.training import (
     check_array,
     check_models,
@@ -111,7 +112,7 @@ class TrainedKnn:
 
         cosines = queries @ self.directions
         k = min(self.k, cosines.shape[1])
-        nearest = np.argpartition(cosines, -k, axis=1)[:, -k:]
+        nearest = greatest(cosines, k)
         weights = np.ones(nearest.shape)
         if self.by_similarity:
             near = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 0.0)

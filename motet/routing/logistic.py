@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from motet.routing.packages import sklearn
+from motet.packages import imported
 from motet.routing.training import check_array, check_models, check_queries, check_table
 from motet.search.settings import number, one_of, whole
 
@@ -76,17 +76,17 @@ class LinearRouter:
         right, wrong = scores > 0, scores < 1
         labels = np.concatenate([np.ones(right.sum()), np.zeros(wrong.sum())])
         shares = np.concatenate([scores[right], 1 - scores[wrong]])
-        model = sklearn("linear_model").LogisticRegression(
+        model = imported("sklearn.linear_model").LogisticRegression(
             C=1 / self.penalty, max_iter=self.max_steps
         )
         with warnings.catch_warnings():
             # A fit that stops at `max_steps` is a fit all the same.
-            warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
+            warnings.simplefilter("ignore", imported("sklearn.exceptions").ConvergenceWarning)
             model.fit(np.concatenate([rows[right], rows[wrong]]), labels, sample_weight=shares)
         return model.coef_[0], float(model.intercept_[0])
 
     def _ridge(self, rows: Floats, scores: Floats) -> tuple[Any, float]:
-        model = sklearn("linear_model").Ridge(alpha=self.penalty).fit(rows, scores)
+        model = imported("sklearn.linear_model").Ridge(alpha=self.penalty).fit(rows, scores)
         return model.coef_, float(model.intercept_)
 
 

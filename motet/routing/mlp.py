@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from motet.errors import ConfigError, DataError
-from motet.routing.packages import sklearn
+from motet.packages import imported
 from motet.routing.training import check_array, check_models, check_queries, check_table
 from motet.search.settings import number, several, whole
 
@@ -53,7 +53,7 @@ class MlpRouter:
         networks = []
         for scores in outcomes.scores.T:
             known = ~np.isnan(scores)
-            network = sklearn("neural_network").MLPRegressor(
+            network = imported("sklearn.neural_network").MLPRegressor(
                 hidden_layer_sizes=self.hidden,
                 learning_rate_init=self.learning_rate,
                 max_iter=self.max_epochs,
@@ -61,7 +61,7 @@ class MlpRouter:
             )
             with warnings.catch_warnings():
                 # `max_epochs` is meant to end the training.
-                warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
+                warnings.simplefilter("ignore", imported("sklearn.exceptions").ConvergenceWarning)
                 networks.append(network.fit(rows[known], scores[known]))
         layers = range(len(self.hidden) + 1)
         return TrainedMlp(

@@ -76,8 +76,13 @@ def write_outcomes(outcomes: Outcomes, path: str | Path) -> None:
             scratch.unlink()
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(
+    path: Path, *, torn: list[int] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of each line that is not blank; `.gz` is unpacked.
+
+    Args:
+        torn: Gets the numbers of lines that are no JSON, which are then passed over.
 
     Raises:
         DataError: The file cannot be read, or a line is no JSON object.
@@ -89,7 +94,10 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as exc:
-                raise DataError(f"{path}, line {number}: this is no JSON: {exc}") from exc
+                if torn is None:
+                    raise DataError(f"{path}, line {number}: this is no JSON: {exc}") from exc
+                torn.append(number)
+                continue
             if not isinstance(record, dict):
                 raise DataError(f"{path}, line {number}: {record!r:.80} is no JSON object")
             yield number, record

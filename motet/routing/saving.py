@@ -8,6 +8,7 @@ import json
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,33 +47,44 @@ def save(router: TrainedRouter, path: str | Path, *, embedder: str) -> None:
     Raises:
         DataError: The router is of no kind that can be written, or the file cannot be.
     """
+    write_kind(router, path, embedder=embedder, kinds=KINDS)
+
+
+def write_kind(
+    value: Any, path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]]
+) -> None:
+    """Write a frozen dataclass of arrays, numbers and texts that has `dimensions`.
+
+    Raises:
+        DataError: It is of none of `kinds`, or the file cannot be written.
+    """
     import numpy as np
 
     from motet import __version__
 
     some_text("embedder", embedder)
-    kind = next((name for name, cls in KINDS.items() if type(router) is cls), None)
+    kind = next((name for name, cls in kinds.items() if type(value) is cls), None)
     if kind is None:
-        raise DataError(f"{type(router).__name__} cannot be saved; {', '.join(KINDS)} can")
+        raise DataError(f"{type(value).__name__} cannot be saved; {', '.join(kinds)} can")
     fields: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     lists: dict[str, int | None] = {}
-    for field in dataclasses.fields(router):  # type: ignore[arg-type]
-        value = getattr(router, field.name)
-        if isinstance(value, np.ndarray):
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if isinstance(part, np.ndarray):
             lists[field.name] = None
-            arrays[field.name] = value
-        elif isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
-            lists[field.name] = len(value)
-            arrays.update({f"{field.name}.{i}": each for i, each in enumerate(value)})
+            arrays[field.name] = part
+        elif isinstance(part, tuple) and part and isinstance(part[0], np.ndarray):
+            lists[field.name] = len(part)
+            arrays.update({f"{field.name}.{i}": each for i, each in enumerate(part)})
         else:
-            fields[field.name] = list(value) if isinstance(value, tuple) else value
+            fields[field.name] = list(part) if isinstance(part, tuple) else part
     header = {
         "format": FORMAT,
         "kind": kind,
         "library": __version__,
         "embedder": embedder,
-        "dimensions": router.dimensions,
+        "dimensions": value.dimensions,
         "fields": fields,
         "arrays": lists,
     }
@@ -107,9 +119,19 @@ def load(path: str | Path, *, embedder: str) -> TrainedRouter:
         DataError: No such file, a foreign or damaged one, another format, an unknown kind, or
             another embedder; names the file.
     """
+    router: TrainedRouter = read_kind(path, embedder=embedder, kinds=KINDS)
+    return router
+
+
+def read_kind(path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]]) -> Any:
+    """Read what `write_kind` wrote.
+
+    Raises:
+        DataError: As `load`; names the file.
+    """
     some_text("embedder", embedder)
     try:
-        return _read(Path(path), embedder)
+        return _read(Path(path), embedder, kinds)
     except MotetError as exc:
         raise DataError(f"{path}: {exc}") from exc
     except (
@@ -131,15 +153,15 @@ def load(path: str | Path, *, embedder: str) -> TrainedRouter:
         ) from exc
 
 
-def _read(path: Path, embedder: str) -> TrainedRouter:
+def _read(path: Path, embedder: str, kinds: Mapping[str, type[Any]]) -> Any:
     with zipfile.ZipFile(path) as archive:
         header = json.loads(_array(archive, HEADER).tobytes())
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             version = header.get("format") if isinstance(header, dict) else None
             raise DataError(f"its format is {version!r}; this motet reads {FORMAT}")
         kind = header.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise DataError(f"its kind is {kind!r}; there are {', '.join(KINDS)}")
+        if not isinstance(kind, str) or kind not in kinds:
+            raise DataError(f"its kind is {kind!r}; there are {', '.join(kinds)}")
         if header.get("embedder") != embedder:
             raise DataError(
                 f"it was trained on embeddings of {header.get('embedder')!r}, not {embedder!r}"
@@ -154,15 +176,15 @@ def _read(path: Path, embedder: str) -> TrainedRouter:
                 if count is None
                 else tuple(_array(archive, f"{name}.{i}") for i in range(count))
             )
-    expected = {field.name for field in dataclasses.fields(KINDS[kind])}
+    expected = {field.name for field in dataclasses.fields(kinds[kind])}
     if set(values) != expected:
         raise DataError(f"it has the fields {sorted(values)}; a {kind} has {sorted(expected)}")
-    router: TrainedRouter = KINDS[kind](**values)
-    if router.dimensions != header.get("dimensions"):
+    made = kinds[kind](**values)
+    if made.dimensions != header.get("dimensions"):
         raise DataError(
-            f"it says {header.get('dimensions')!r} dimensions; its arrays have {router.dimensions}"
+            f"it says {header.get('dimensions')!r} dimensions; its arrays have {made.dimensions}"
         )
-    return router
+    return made
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> Any:

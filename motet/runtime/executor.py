@@ -369,7 +369,6 @@ class Executor:
         if found is None:
             return False
         value, error, entry = found
-        self.accounts.charge_scopes(call.scope, *self.journal.paid_below(call.id))
         if error is not None:
             call.is_noted = True
             self._fail(call, error)
@@ -395,6 +394,8 @@ class Executor:
         entry = self.journal.entry(call.id)
         if entry is not None:
             self.accounts.charge_scopes(call.scope, entry.usage, entry.cost)
+            if self.journal.is_kept(entry):  # what it made is not made again, needed or not
+                self.accounts.charge_scopes(call.scope, *self.journal.paid_below(call.id))
 
     def _tell_created(self, call: Call) -> None:
         ref = call.ref

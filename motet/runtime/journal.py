@@ -64,6 +64,10 @@ class Journal:
         """What the calls that a call made have paid for, and theirs."""
         return self._below.get(call_id, (Usage(), 0.0))
 
+    def is_kept(self, entry: CallRecord) -> bool:
+        """Whether the call of this entry has its end in the journal, so that it never runs again."""
+        return entry.status == "failed" or entry.value_digest in self._artifacts
+
     @property
     def is_empty(self) -> bool:
         return not self._entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from motet.search.maths import canonical_maths
 
@@ -15,6 +15,8 @@ _CHOICE = re.compile(r"(?:^|[^A-Za-z])\(?([A-J])\)?(?![A-Za-z'])")
 _ANSWER_IS = re.compile(r"answer\s*(?:is|:|=)\s*:?[ \t]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _HASHES = re.compile(r"####\s*(.+)")
+_LONGEST_REMEMBERED: Final = 1_000
+"""Characters. Answers are short; a longer text is a whole reply, which must not stay in memory."""
 
 
 def extract_answer(text: str, extraction: Extraction) -> str | None:
@@ -89,7 +91,6 @@ def maths_answer(text: str) -> str | None:
     return canonical(stated) if stated is not None else None
 
 
-@lru_cache(maxsize=4096)
 def canonical(answer: str) -> str | None:
     """Return one text for all ways to write the value of a mathematical answer.
 
@@ -102,5 +103,12 @@ def canonical(answer: str) -> str | None:
     Returns:
         None for an empty answer.
     """
+    return _remembered(answer) if len(answer) <= _LONGEST_REMEMBERED else _canonical(answer)
+
+
+def _canonical(answer: str) -> str | None:
     folded = normalised(answer)
     return canonical_maths(answer) or folded if folded else None
+
+
+_remembered = lru_cache(maxsize=4096)(_canonical)

@@ -50,12 +50,12 @@ def find_algorithm(
         raise ConfigError(f"{what} is {text!r}; {_hint(name, among)}")
     module, _, attribute = place.partition(":")
     kind: Any = getattr(import_module(module), attribute)
-    settings = _settings(text, rest) if bracket else {}
-    known = [each.name for each in fields(kind)]
+    settings = literal_settings(text, rest) if bracket else {}
+    known = {each.name: each.default for each in fields(kind)}
     for setting in settings:
         if setting not in known:
             raise ConfigError(f"{name} has no setting {setting!r}; {_hint(setting, known)}")
-        if callable(getattr(kind(), setting)):
+        if callable(known[setting]):
             raise ConfigError(f"{setting} of {name} is a function, which is given in Python only")
     try:
         found: Algorithm[Any, Any] = kind(**settings)
@@ -72,7 +72,7 @@ def canonical_text(text: str) -> str:
     """
     known = [each.name for each in fields(cast(Any, find_algorithm(text)))]
     name, bracket, rest = text.strip().partition("(")
-    settings = _settings(text, rest) if bracket else {}
+    settings = literal_settings(text, rest) if bracket else {}
     shown = [f"{each}={settings[each]!r}" for each in known if each in settings]
     return _key(name) + (f"({', '.join(shown)})" if shown else "")
 
@@ -84,7 +84,24 @@ def _key(name: str, among: Mapping[str, str] = ALGORITHMS) -> str:
     return classes.get(plain, plain)
 
 
-def _settings(text: str, rest: str) -> dict[str, Any]:
+def literal_settings(
+    text: str,
+    rest: str,
+    *,
+    what: str = "algorithm",
+    example: str = "beam(n=16, width=4)",
+) -> dict[str, Any]:
+    """Return the settings that stand behind a name's opening bracket: Python literals.
+
+    Args:
+        text: The whole, for messages.
+        rest: What stands behind the bracket.
+        what: Word for it, in errors.
+        example: How it is written, in errors.
+
+    Raises:
+        ConfigError: It is written otherwise.
+    """
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
         names = [each.arg for each in call.keywords] if isinstance(call, ast.Call) else []
@@ -94,9 +111,7 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
         assert isinstance(call, ast.Call)
         return {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as exc:
-        raise ConfigError(
-            f"algorithm is {text!r}; settings are written as in beam(n=16, width=4)"
-        ) from exc
+        raise ConfigError(f"{what} is {text!r}; settings are written as in {example}") from exc
 
 
 def _hint(name: str, known: Any) -> str:

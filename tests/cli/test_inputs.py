@@ -1,14 +1,17 @@
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any, Literal
 
 import pydantic.dataclasses
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import motet
-from motet import Chat, Model
+from motet import Chat, Model, programs
+from motet.cli.failures import CommandError
 from motet.cli.inputs import argument_docs, bind, inputs_of
 from motet.observers.escaping import escaped, one_line
 
@@ -93,6 +96,22 @@ def test_json_values_become_typed_values():
     assert values["question"] == (motet.Message.system("s"), motet.Message.user("u"))
     assert values["models"] == [[Model("local:a")], [Model("local:b")]]
     assert values["numbers"] == [1, 2]
+
+
+def test_a_conversation_that_no_text_stands_for_is_written_as_json():
+    """Where an input takes chats and no text, its option reads turns; plain words are no chat."""
+    inputs = {each.name: each for each in inputs_of(programs.compare_conversations)}
+    entry = inputs["conversation_a"]
+    turns = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
+
+    given = entry.plain(json.dumps(turns))
+
+    assert bind([entry], {entry.name: given}, make_model) == {
+        entry.name: (motet.Message.user("u"), motet.Message.assistant("a"))
+    }
+    assert inputs["reference"].plain("none") is None
+    with pytest.raises(CommandError, match="conversation_a is 'some words'"):
+        entry.plain("some words")
 
 
 @given(st.text())

@@ -40,42 +40,6 @@ def _agreement(rows: list[Row]) -> dict[tuple[bool | None, str], int]:
 
 
 @pytest.mark.parametrize(
-    ("name", "models", "partly"),
-    [
-        ("zeroeval_gsm8k", 44, {"gemini-1.5-flash-exp-0827": (525, 95.05)}),
-        (
-            "zeroeval_math_l5",
-            43,
-            {
-                "Meta-Llama-3.1-405B-Instruct@hyperbolic": (577, 50.95),
-                "Meta-Llama-3.1-70B-Instruct@hyperbolic": (350, 35.43),
-            },
-        ),
-        ("zeroeval_crux", 51, {}),
-    ],
-)
-def test_accuracies_of_zeroeval_come_out_of_its_outcomes(
-    name: str, models: int, partly: dict[str, tuple[int, float]]
-) -> None:
-    """All 138 models, to the two decimals that are stored; for the three that were asked a part of
-    the items none is stored, and theirs is over that part."""
-    rows = read_rows(_folder(), name)
-    stored: dict[str, list[bool]] = {}
-    for row in rows:
-        for model, answer in row.answers.items():
-            assert answer.is_right is not None
-            stored.setdefault(model, []).append(answer.is_right)
-    shares = {model: round(100 * sum(each) / len(each), 2) for model, each in stored.items()}
-    expected = _expected(name)
-
-    assert len(rows) == expected["n_items"]
-    assert len(shares) == models
-    for model, (asked, share) in partly.items():
-        assert (len(stored[model]), shares.pop(model)) == (asked, share)
-    assert shares == expected["accuracy_pct"]
-
-
-@pytest.mark.parametrize(
     ("name", "agreement"),
     [
         (
@@ -125,42 +89,17 @@ def test_agreement_with_the_grades_of_zeroeval(
     assert _agreement(read_rows(_folder(), name)) == agreement
 
 
-def test_grades_of_gsm8k_come_out_exactly() -> None:
-    """Every solution of the four models, and with them their accuracies."""
-    rows = read_rows(_folder(), "gsm8k")
-    expected = _expected("gsm8k")
-    right: Counter[str] = Counter()
-    for row in rows:
-        for model, stored in row.answers.items():
-            grade = grade_row(row, stored.text)
-            assert (grade.verdict == "right") == stored.is_right, row.id
-            right[model] += grade.verdict == "right"
+@pytest.mark.parametrize(("name", "num"), [("gsm8k", 4 * 1044), ("bbh", 2 * 5161)])
+def test_grades_come_out_exactly(name: str, num: int) -> None:
+    """Of each solution of the four models of GSM8K, and of both prompts of BIG-Bench Hard."""
+    graded = [
+        (row.id, stored.is_right, grade_row(row, stored.text).verdict == "right")
+        for row in read_rows(_folder(), name)
+        for stored in row.answers.values()
+    ]
 
-    assert len(rows) == expected["n"]
-    shares = {model: round(100 * count / len(rows), 2) for model, count in right.items()}
-    assert shares == expected["accuracy_pct"]
-
-
-def test_grades_of_big_bench_hard_come_out_exactly() -> None:
-    """Every answer of both prompts, the accuracy of each task, and the paper's 56.6 and 73.9."""
-    rows = read_rows(_folder(), "bbh")
-    expected = _expected("bbh")
-    right: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        for way, stored in row.answers.items():
-            is_right = grade_row(row, stored.text).verdict == "right"
-            assert is_right == stored.is_right, row.id
-            right[row.task, way] += is_right
-    asked = Counter(row.task for row in rows)
-
-    assert len(asked) == 27
-    for task, count in asked.items():
-        for way in ("direct", "cot"):
-            assert round(100 * right[task, way] / count, 2) == expected[task][way]
-    whole = expected["full_set"]
-    for way, published in (("direct", 56.6), ("cot", 73.9)):
-        shares = {task: whole[task][way] for task in asked}
-        assert round(bbh_average(shares), 1) == published
+    assert len(graded) == num
+    assert [each for each in graded if each[1] != each[2]] == []
 
 
 def test_sampled_solutions_are_graded_as_their_authors_did() -> None:

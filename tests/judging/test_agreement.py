@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
@@ -22,7 +21,7 @@ from motet.judging.agreement import (
     spearman,
     vote_agreement,
 )
-from motet.judging.datasets import read_pandalm, read_wildbench
+from motet.judging.datasets import read_wildbench
 
 CLASSES = st.sampled_from(["A", "B", "tie"])
 TWO = st.lists(st.tuples(CLASSES, CLASSES), min_size=2).filter(
@@ -196,30 +195,6 @@ def test_votes_count_with_and_without_ties() -> None:
 
 
 # ---- the published sets ----------------------------------------------------------------------
-
-
-def test_people_of_pandalm_have_their_kappas() -> None:
-    """Three people agree in pairs as computed for the set, a tie being a class."""
-    said = json.loads((data("pandalm") / "expected.json").read_text())
-    people = list(zip(*(pair.labels for pair in read_pandalm(data("pandalm"))), strict=True))
-
-    for names, kappa in said["kappa"].items():
-        first, second = (people[int(name) - 1] for name in names.split("-"))
-        assert cohen_kappa(first, second) == pytest.approx(kappa, abs=6e-5)
-
-
-def test_judges_of_pandalm_have_their_accuracies() -> None:
-    """Both judges are right about the majority as often as computed; garbage is not a tie."""
-    said = json.loads((data("pandalm") / "expected.json").read_text())
-    pairs = read_pandalm(data("pandalm"))
-    majority = [pair.majority for pair in pairs]
-
-    for judge in ("gpt35", "pandalm7b"):
-        chosen = [pair.verdicts[judge][0].chosen for pair in pairs]
-        accuracy = 100 * percent_agreement(chosen, majority)
-        assert accuracy == pytest.approx(said[f"{judge}_accuracy_vs_majority_pct"], abs=6e-4)
-    unanimous = sum(len(set(pair.labels)) == 1 for pair in pairs) / len(pairs)
-    assert 100 * unanimous == pytest.approx(said["unanimous_pct"], abs=6e-3)
 
 
 def test_judges_of_wildbench_rank_models_alike() -> None:

@@ -8,12 +8,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from motet.errors import ConfigError, DataError
+from motet.judging import length_control
 from motet.judging.datasets import AlpacaEval, read_alpaca_eval
 from motet.judging.length_control import Comparison, GamedRows, LengthControlled, control_length
 from motet.judging.length_rates import LengthWeights
@@ -255,6 +257,20 @@ def test_bad_columns_and_settings_are_refused() -> None:
         control_length(comparison, gamed_weight=-1)
     with pytest.raises(ConfigError, match="strength is 0"):
         control_length(comparison, strength=0)
+
+
+@pytest.mark.parametrize(
+    ("version", "settings"),
+    [("1.5.2", {"penalty": "l1"}), ("1.8.0", {"l1_ratio": 1.0}), ("1.10.dev0", {"l1_ratio": 1.0})],
+)
+def test_the_penalty_is_named_as_the_version_names_it(
+    version: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 1.8 on scikit-learn calls the L1 penalty by its ratio."""
+    package = SimpleNamespace(__version__=version)
+    monkeypatch.setattr(length_control, "imported", lambda name: package)
+
+    assert length_control.lasso_settings() == {"solver": "liblinear", **settings}
 
 
 # ---- the published leaderboard ---------------------------------------------------------------

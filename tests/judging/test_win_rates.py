@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 
 import pytest
 
 from motet.errors import DataError
-from motet.judging.datasets import read_alpaca_eval
 from motet.judging.win_rates import win_rates
 
 
@@ -35,21 +33,3 @@ def test_bad_preferences_are_refused() -> None:
         win_rates([0.5, 1.2])
     with pytest.raises(DataError, match="no preference was judged"):
         win_rates([math.nan])
-
-
-def test_the_leaderboard_has_these_win_rates() -> None:
-    """All 40 models have their published rates, errors and counts, discrete rates too."""
-    folder = os.environ.get("MOTET_DATA")
-    if not folder:
-        pytest.skip("MOTET_DATA names no folder of data sets")
-    models = read_alpaca_eval(f"{folder}/alpaca_eval_lc").models
-
-    assert len(models) == 40
-    for model in models:
-        rates, said = win_rates(model.comparison.preference.tolist()), model.published
-        assert rates.win_rate == pytest.approx(said["win_rate"], abs=1e-4), model.name
-        assert rates.standard_error == pytest.approx(said["standard_error"], abs=1e-4)
-        assert rates.discrete_win_rate == pytest.approx(said["discrete_win_rate"], abs=1e-9)
-        counts = (said["n_wins"], said["n_draws"], said["n_wins_base"])
-        assert (rates.wins, rates.draws, rates.losses) == counts
-        assert 805 - rates.num_unjudged == said["n_total"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import motet
-from motet import Budget, Completion, Model, RunFailedError, program
+from motet import Budget, Capability, Completion, Model, RunFailedError, program
 from motet.engine import TokenLogprob
 from motet.errors import (
     BudgetExhaustedError,
@@ -20,7 +20,7 @@ from motet.errors import (
 from motet.programs import cascade, mixture_of_agents
 from motet.programs.cascade import Cascaded
 from motet.programs.confidences import Agreement, Likelihood, Scored
-from motet.programs.scorers import Check
+from motet.programs.scorers import Check, SelfEvaluation
 from motet.testing import ScriptedEngine
 
 
@@ -166,6 +166,44 @@ def test_a_budget_that_ends_leaves_the_surest_answer_and_asks_nothing_more() -> 
 
     call = cascade("q", stages=models, thresholds=[0.5, 0.5], confidence=sure)
     assert isinstance(failure_of(call, budget=Budget(max_calls=0)), BudgetExhaustedError)
+
+
+def test_an_answer_whose_score_the_budget_does_not_hold_is_not_lost() -> None:
+    """It was paid for: it has no confidence, and is the surest so far."""
+    judge = Model(
+        ScriptedEngine(lambda r: (-0.1, -3.0), capabilities=frozenset({Capability.SCORE})), "judge"
+    )
+    models = [says("a", "a"), says("b", "b")]
+    call = cascade("q", stages=models, thresholds=[0.5], confidence=Scored(SelfEvaluation(judge)))
+
+    found = value_of(call, budget=Budget(max_calls=1))
+
+    assert (found.text, found.is_accepted) == ("a", False)
+    assert found.stages[0].confidence is None
+    assert "BudgetExhaustedError" in found.stages[0].why
+
+
+def test_a_scorer_that_is_away_costs_an_answer_its_confidence_and_the_next_model_is_asked() -> None:
+    judge = Model(
+        ScriptedEngine(
+            lambda r: EngineUnavailableError("away"), capabilities=frozenset({Capability.SCORE})
+        ),
+        "judge",
+    )
+    models = [says("a", "a"), says("b", "b")]
+    call = cascade("q", stages=models, thresholds=[0.0], confidence=Scored(SelfEvaluation(judge)))
+
+    found = value_of(call)
+
+    assert (found.text, found.stages[0].text) == ("b", "a")
+    assert "away" in found.stages[0].why
+
+
+@pytest.mark.parametrize("reply", [Completion("half", "length"), Completion(" ")])
+def test_a_reply_that_is_no_answer_is_never_the_surest_one(reply: Completion) -> None:
+    stages = [Model(ScriptedEngine(lambda r: reply), "cut"), Model(ScriptedEngine(lambda r: ""))]
+    error = failure_of(cascade("q", stages=stages, thresholds=[0.5]))
+    assert isinstance(error, TooFewSurvivorsError)
 
 
 def test_a_scorer_that_is_wrong_is_no_models_failure() -> None:

@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import motet
-from motet import Completion, Model
+from motet import Budget, Capability, Completion, Model, RunFailedError
 from motet.engine import Request, TokenLogprob
-from motet.errors import MotetError
-from motet.programs import entropy_adaptive
-from motet.programs.entropy_adaptive import Switch, entropy_bits
+from motet.errors import BudgetExhaustedError, CapabilityError, MotetError
+from motet.programs import cascade, entropy_adaptive, route
+from motet.programs.confidences import Scored
+from motet.programs.entropy_adaptive import AdaptiveAnswer, Switch, Turn, entropy_bits
+from motet.programs.scorers import Check
+from motet.routing.router import Decision
 from motet.testing import ScriptedEngine
 
 SURE, UNSURE = (1.0,), (0.25, 0.25, 0.25, 0.25)
@@ -31,6 +34,29 @@ def test_entropy_is_in_bits_and_the_rest_counts_as_one_outcome(
     shares: tuple[float, ...], bits: float
 ) -> None:
     assert entropy_bits(token("a", shares)) == pytest.approx(bits)
+
+
+def test_where_all_tokens_are_alike_the_bound_is_the_entropy_of_the_whole_vocabulary() -> None:
+    """Twenty alternatives of 49,152 tokens hold little of the probability."""
+    assert entropy_bits(token("a", (1 / 49152,) * 20)) == pytest.approx(math.log2(49152))
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=2, max_size=40), st.integers(1, 40))
+def test_the_entropy_is_never_above_the_true_one(weights: list[int], alternatives: int) -> None:
+    shares = tuple(w / sum(weights) for w in sorted(weights, reverse=True))
+    true = -sum(p * math.log2(p) for p in shares)
+    assert entropy_bits(token("a", shares[:alternatives])) <= true + 1e-9
+
+
+@given(st.lists(st.floats(0, 8), min_size=1, max_size=60), st.floats(0, 8), st.floats(0, 8))
+def test_a_higher_threshold_gives_the_large_model_no_more(
+    entropies: list[float], one: float, other: float
+) -> None:
+    def num_large(threshold: float) -> int:
+        switch = Switch(threshold)
+        return sum(switch.step(each) is not None and switch.side == "large" for each in entropies)
+
+    assert num_large(max(one, other)) <= num_large(min(one, other))
 
 
 def test_the_rolling_mean_and_the_turns_are_those_of_the_card() -> None:
@@ -94,6 +120,8 @@ def test_the_large_model_writes_where_the_small_one_is_unsure() -> None:
     # The token that tells of the doubt stays; so does the one that tells of its end.
     assert found.text == "abcdefGHI" + LETTERS[9:]
     assert (found.small_tokens, found.large_tokens, found.switches) == (23, 3, 2)
+    assert found.turns == (Turn("small", 6), Turn("large", 3), Turn("small", 17))
+    assert found.is_finished
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5, 16, 40])
@@ -117,6 +145,7 @@ def test_a_threshold_below_zero_leaves_all_to_the_large_model() -> None:
 def test_the_answer_ends_at_its_most_tokens() -> None:
     found, _ = answer("", max_tokens=7, chunk=4)
     assert found.text == LETTERS[:7]
+    assert not found.is_finished
 
 
 def test_an_engine_without_logprobs_fails_typed() -> None:
@@ -124,6 +153,82 @@ def test_an_engine_without_logprobs_fails_typed() -> None:
     ref = entropy_adaptive("q", small=Model(engine), large=Model(engine))
     with pytest.raises(MotetError, match="no logprobs"):
         motet.run(ref, store=None)
+
+
+@pytest.mark.parametrize("lacking", [Capability.LOGPROBS, Capability.CONTINUE])
+def test_a_model_that_cannot_take_turns_is_refused_before_anything_is_asked(lacking: Any) -> None:
+    able = ScriptedEngine(Writer("fgh", upper=False))
+    unable = ScriptedEngine(able._script, capabilities=able.capabilities - {lacking})
+
+    with pytest.raises(RunFailedError, match=f"large is .* lacks {lacking}") as caught:
+        motet.run(entropy_adaptive("q", small=Model(able), large=Model(unable)), store=None)
+
+    assert isinstance(caught.value.__cause__, CapabilityError)
+    assert able.requests == []
+
+
+def test_a_budget_that_ends_leaves_what_is_written() -> None:
+    engines = [ScriptedEngine(Writer("", upper)) for upper in (False, True)]
+
+    def written(max_calls: int) -> AdaptiveAnswer:
+        ref = entropy_adaptive("q", small=Model(engines[0]), large=Model(engines[1]), chunk=5)
+        value: AdaptiveAnswer = motet.run(ref, store=None, budget=Budget(max_calls=max_calls)).value
+        return value
+
+    assert (written(2).text, written(2).is_finished) == (LETTERS[:10], False)
+    with pytest.raises(RunFailedError) as caught:
+        written(0)
+    assert isinstance(caught.value.__cause__, BudgetExhaustedError)
+
+
+class Always:
+    """Chooses the model of one name."""
+
+    identity = "always"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self, names: Any) -> list[Any]:
+        assert self.name in names
+        return []
+
+    async def __call__(self, question: Any, names: Any) -> Decision:
+        return Decision(model=self.name, reason="always", price=None, estimates={})
+
+
+def turning(**settings: Any) -> Model:
+    models = {
+        side: Model(ScriptedEngine(Writer("fgh", upper)), side)
+        for side, upper in (("small", False), ("large", True))
+    }
+    return entropy_adaptive.as_model(**models, **{"window": 1, "threshold": 1.0, **settings})
+
+
+def test_a_router_may_choose_the_models_in_turns_among_models_alone() -> None:
+    among = {"alone": Model(ScriptedEngine(lambda r: "alone")), "in turns": turning()}
+    found = motet.run(route("q", among=among, by=Always("in turns")), store=None)
+    assert found.value.text == "abcdefGHI" + LETTERS[9:]
+    assert found.value.decision.model == "in turns"
+
+
+def test_as_a_stage_an_answer_that_is_not_finished_is_passed_over() -> None:
+    large = Model(ScriptedEngine(lambda r: "large"), "large")
+    sure = Scored(Check(lambda text: 1.0))
+
+    def answered(max_tokens: int) -> Any:
+        stages = [turning(max_tokens=max_tokens), large]
+        ref = cascade("q", stages=stages, thresholds=[0.5], confidence=sure)
+        return motet.run(ref, store=None).value
+
+    assert answered(26).text == "abcdefGHI" + LETTERS[9:]
+    assert answered(7).text == "large"
+    assert "CutOffReplyError" in answered(7).stages[0].why
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    with pytest.raises(MotetError, match="threshold is nan"):
+        answer("", threshold=math.nan)
 
 
 @pytest.mark.parametrize("name", ["window", "min_stay", "max_tokens", "chunk", "alternatives"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import motet
-from motet import Capability, Model, RunFailedError, program
+from motet import Capability, Message, Model, RunFailedError, program
 from motet.errors import CapabilityError, ConfigError, DataError, EngineUnavailableError
 from motet.programs import cascade, mixture_of_agents, route
 from motet.programs.choices import CapabilityTexts, Learned
@@ -90,6 +90,17 @@ def test_a_learned_router_sends_each_question_to_the_model_that_was_best_on_its_
     assert {n: len(m.engine.requests) for n, m in among.items()} == {
         n: int(n == name) for n in among
     }
+
+
+def test_what_a_system_turn_says_is_no_part_of_what_is_embedded() -> None:
+    """Such as the answers of an earlier layer, which could fill all that an embedder reads."""
+    by = learned()
+    chat = (Message.system("Write a poem. " * 300), Message.user("what is the sum"))
+
+    assert value_of(route(chat, among=models(), by=by)).decision.model == "small"
+
+    [request] = by._embedder.engine.requests  # type: ignore[union-attr]
+    assert request.prompt == "what is the sum"
 
 
 def test_only_those_that_it_is_among_are_chosen() -> None:

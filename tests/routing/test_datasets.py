@@ -24,7 +24,6 @@ from motet.routing.datasets import (
     read_routerarena,
     read_zeroeval,
 )
-from motet.routing.references import oracle
 
 PRICES = {WEAK: Price(input=0.24, output=0.24), STRONG: Price(input=10, output=30)}
 
@@ -52,22 +51,6 @@ def pair(**changes: Any) -> dict[str, Any]:
     return record | {"weak_response": "w" * 80, "strong_response": "s" * 20} | changes
 
 
-@pytest.mark.parametrize("part", ["gsm8k", "mmlu"])
-@pytest.mark.parametrize("drop", [True, False])
-def test_routellm_has_the_means_that_are_stored_with_it(part: Any, drop: bool) -> None:
-    folder = data("routellm")
-    known = expected(folder)[part]["decontaminated" if drop else "all"]
-
-    made = read_routellm(folder, part, prices=PRICES, drop_contaminated=drop)
-
-    means = made.scores.mean(axis=0) * 100
-    assert made.models == (WEAK, STRONG)
-    assert len(made.prompts) == known["n"]
-    assert means[0] == pytest.approx(known["weak_acc"], abs=5e-4)
-    assert means[1] == pytest.approx(known["strong_acc"], abs=5e-4)
-    assert oracle(made).quality * 100 == pytest.approx(known["either_acc"], abs=5e-4)
-
-
 @pytest.mark.parametrize("name", ["zeroeval_gsm8k", "zeroeval_crux", "zeroeval_math_l5"])
 def test_zeroeval_has_the_means_that_are_stored_with_it(name: str) -> None:
     folder = data(name)
@@ -85,40 +68,22 @@ def test_zeroeval_has_the_means_that_are_stored_with_it(name: str) -> None:
     assert np.isnan(made.costs).all()
 
 
-def test_llmrouter_has_the_means_that_are_stored_with_it() -> None:
+def test_llmrouter_has_two_parts() -> None:
+    """Every query is of one of them, and has its task."""
     folder = data("llmrouter")
-    known = expected(folder)
-
     made = read_llmrouter(folder)
 
-    assert made.groups is not None
-    assert len(made.prompts) == known["n"]
-    assert {task: made.groups.count(task) for task in set(made.groups)} == known["by_task_n"]
-    for model, mean in zip(made.models, made.scores.mean(axis=0), strict=True):
-        assert mean == pytest.approx(known["mean_score"][model], abs=6e-5)
-    assert oracle(made).quality == pytest.approx(known["oracle"], abs=6e-5)
     parts = [len(read_llmrouter(folder, part).prompts) for part in ("train", "test")]
     assert min(parts) > 0
-    assert sum(parts) == known["n"]
+    assert sum(parts) == len(made.prompts)
+    assert made.groups is not None and len(set(made.groups)) == 14
 
 
-def test_routerarena_has_the_means_and_dollars_that_are_stored_with_it() -> None:
-    folder = data("routerarena")
-    known = expected(folder)
+def test_routerarena_has_a_price_list() -> None:
+    """Beside the outcomes, in dollars per million tokens."""
+    prices = read_prices(data("routerarena") / "model_cost.json")
 
-    made = read_routerarena(folder)
-
-    assert len(made.prompts) == known["n"]
-    for column, model in enumerate(made.models):
-        # One score of -0.033 counts as 0, which lifts a mean of 650 by 0.00005.
-        assert made.scores[:, column].mean() == pytest.approx(
-            known[model]["mean_score"], abs=1.1e-4
-        )
-        assert made.costs[:, column].sum() == pytest.approx(
-            known[model]["total_cost_usd"], abs=1e-6
-        )
-    assert oracle(made).quality == pytest.approx(known["oracle_mean"], abs=6e-5)
-    assert read_prices(folder / "model_cost.json")["gpt-4"] == Price(input=10, output=30)
+    assert prices["gpt-4"] == Price(input=10, output=30)
 
 
 @pytest.mark.parametrize("metric", ["meteor_score", "exact"])
@@ -134,20 +99,12 @@ def test_only_a_meteor_score_may_be_below_nought(tmp_path: Path, metric: str) ->
             read_routerarena(tmp_path)
 
 
-def test_the_open_llm_leaderboard_has_the_means_that_are_stored_with_it() -> None:
-    folder = data("open_llm_lb_v2")
-    known = expected(folder)
+def test_the_open_llm_leaderboard_has_prices_for_costs() -> None:
+    """No two items are one prompt, and each costs what a million tokens do."""
+    made = read_open_llm(data("open_llm_lb_v2"))
 
-    made = read_open_llm(folder)
-
-    assert made.groups is not None
-    assert len(set(made.prompts)) == known["n"]
-    for group, means in known["accuracy_pct"].items():
-        rows = [row for row, name in enumerate(made.groups) if name.startswith(group)]
-        for model, mean in means.items():
-            scores = made.scores[rows, made.models.index(model)]
-            assert np.nanmean(scores) * 100 == pytest.approx(mean, abs=6e-3)
-    assert made.costs[0, made.models.index("google/gemma-2b-it")] == 0.1
+    assert len(set(made.prompts)) == len(made.prompts)
+    assert set(made.costs[:, made.models.index("google/gemma-2b-it")]) == {0.1}
 
 
 def test_a_quarter_of_the_characters_is_paid_for(tmp_path: Path) -> None:

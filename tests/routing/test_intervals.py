@@ -12,7 +12,9 @@ from motet.routing import intervals
 from motet.routing.intervals import (
     Interval,
     difference_interval,
+    interval_of,
     mean_interval,
+    resampled_counts,
     statistic_interval,
 )
 from motet.routing.strong_weak import sweep
@@ -173,3 +175,26 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
         mean_interval([1, 2, 3], **settings)
     with pytest.raises(ConfigError, match=name):
         statistic_interval(lambda rows: 0.0, 3, **settings)
+
+
+@pytest.mark.parametrize("cells", [1, 4_000_000])
+def test_counts_of_resamples_give_what_looking_up_their_rows_gives(
+    monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    """A weighted mean by the counts has the interval of the same statistic; rows of one prompt
+    stand in a resample equally often; blocks of any size are the same resamples."""
+    monkeypatch.setattr(intervals, "_CELLS_AT_ONCE", cells)
+    values = np.random.default_rng(2).normal(size=30)
+    prompts = [f"prompt {i % 20}" for i in range(30)]
+
+    blocks = list(resampled_counts(30, prompts, num_resamples=50, seed=4))
+
+    counts = np.concatenate(blocks)
+    assert len(blocks) == (50 if cells == 1 else 1)
+    assert np.array_equal(counts[:, :10], counts[:, 20:])
+    means = counts @ values / counts.sum(axis=1)
+    wanted = statistic_interval(
+        lambda rows: float(values[rows].mean()), 30, prompts, num_resamples=50, seed=4
+    )
+    found = interval_of(float(values.mean()), means)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from motet.errors import ConfigError, DataError
+from motet.packages import imported
 from motet.routing.mlp import MlpRouter, TrainedMlp
 from motet.routing.outcomes import Outcomes
-from motet.routing.packages import sklearn
 
 
 def table(scores: Any) -> Outcomes:
@@ -49,10 +49,10 @@ def test_the_arrays_are_the_networks(hidden: Any) -> None:
 
     router = MlpRouter(hidden=hidden, max_epochs=20).fit(table(scores), embeddings)
 
-    network = sklearn("neural_network").MLPRegressor(
+    network = imported("sklearn.neural_network").MLPRegressor(
         hidden_layer_sizes=hidden, max_iter=20, random_state=1234
     )
-    with pytest.warns(sklearn("exceptions").ConvergenceWarning):
+    with pytest.warns(imported("sklearn.exceptions").ConvergenceWarning):
         network.fit(embeddings[50:], scores[50:, 1])
     expected = np.clip(network.predict(embeddings), 0, 1)
     assert np.allclose(router.estimate(embeddings)[:, 1], expected, atol=1e-12)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from motet.search import answers
 from motet.search.answers import canonical, extract_answer, maths_answer, normalised
 
 SAME = [
@@ -101,6 +102,19 @@ def test_code_is_never_evaluated(answer: str) -> None:
     assert isinstance(canonical(answer), str)
 
 
+def test_a_whole_reply_is_not_kept_in_memory() -> None:
+    """Its form is that of any text, but neither is remembered; those of an answer are."""
+    reply, answer = "So it is " + "0x1f " * 1000, "1/2 of 7531"
+    before = answers._remembered.cache_info()
+
+    form = canonical(reply)
+
+    assert form == normalised(reply)
+    assert answers._remembered.cache_info() == before
+    assert canonical(answer) is canonical(answer)
+    assert answers._remembered.cache_info().hits == before.hits + 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -130,7 +144,7 @@ def test_the_work_on_an_answer_is_bounded(answer: str) -> None:
     """Towers of powers, deep nesting and large sums end at once, with some form."""
     start = time.monotonic()
 
-    assert canonical.__wrapped__(answer) is not None
+    assert answers._canonical(answer) is not None
     assert time.monotonic() - start < 5
 
 

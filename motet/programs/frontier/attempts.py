@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
-import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from motet.engine import Completion
-from motet.errors import (
-    BudgetExhaustedError,
-    ConfigError,
-    MotetError,
-    OutcomeError,
-    PromptTooLongError,
-    TooFewSurvivorsError,
-)
+from motet.errors import BudgetExhaustedError, ConfigError, MotetError
 from motet.model import Model
-from motet.operations import program, step
+from motet.operations import program
 from motet.programs.frontier.tasks import IsRight, Question, find_task
+from motet.programs.measuring import is_answerless, is_here, process_of, spent_in
 from motet.programs.scorers import Scorer
 from motet.programs.solution_calls import continue_solution
 from motet.programs.solve import solve
-from motet.refs import RUN, Scope
 from motet.runtime.running import current
 from motet.scopes import scope
 from motet.search.registry import ALGORITHMS, canonical_text, find_algorithm
@@ -37,7 +29,6 @@ _VOTES = re.compile(
     r"self[-_]consistency\s*(?:\(\s*n\s*=\s*(\d{1,9})\s*\)|\(\s*\))?", re.IGNORECASE
 )
 _MOST_VOTES = 64
-_PROCESS: Final = secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,12 +133,6 @@ def most_votes(method: str) -> int | None:
     return most
 
 
-@step
-def process_of() -> str:
-    """The process in which this was asked first."""
-    return _PROCESS
-
-
 @program
 async def attempt(
     question: Question,
@@ -165,7 +150,7 @@ async def attempt(
     Raises:
         MotetError: What says nothing of the method, such as an engine that is away.
     """
-    is_whole = await process_of() == _PROCESS
+    is_whole = is_here(await process_of())
     began_s = time.monotonic()
     found: Any = None
     error: MotetError | None = None
@@ -173,11 +158,11 @@ async def attempt(
         try:
             found = await _asked(question, task, method, model, scorer, seed, drawing)
         except MotetError as exc:
-            if not _is_answerless(exc):
+            if not is_answerless(exc):
                 raise
             error = exc
     wall_s = time.monotonic() - began_s if is_whole else None
-    tokens = _spent(limits)
+    tokens = spent_in(limits).tokens
     if found is None or found.text is None:
         is_budget = error is None or isinstance(error, BudgetExhaustedError)
         return Attempt(
@@ -197,20 +182,6 @@ async def attempt(
         scores=0 if isinstance(found, Drawn) else found.spend.scores,
         wall_s=wall_s,
     )
-
-
-def _is_answerless(error: MotetError) -> bool:
-    """Whether a failure is the method's own: there was no room for an answer, or no answer."""
-    if isinstance(error, TooFewSurvivorsError):
-        return all(map(_is_answerless, error.failures))
-    return isinstance(error, (BudgetExhaustedError, OutcomeError, PromptTooLongError))
-
-
-def _spent(limits: Scope) -> int:
-    """Return the tokens that calls inside a scope have used, earlier parts of the run included."""
-    executor: Any = RUN.get()
-    spent: int = executor.accounts.of(limits).spent.tokens
-    return spent
 
 
 def _asked(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from typing import Final
 
 from motet.programs.frontier.attempts import GREEDY
 from motet.programs.frontier.points import Point
+from motet.svg import Axis, axis_of, line_svg, linear, mark_svg, style, tick_text
 
 _WIDTH, _HEIGHT = 360, 300
 """Of a panel's area between its axes."""
@@ -19,29 +18,7 @@ _LEGEND_ROW = 22
 _SHIFT = 7
 _CHARACTER = 7.2
 """Width of a letter of the legend, rounded up."""
-_COLOURS: Final = (
-    "#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A51A3",
-)  # fmt: skip
-"""Okabe and Ito's, which people with colour blindness tell apart; violet instead of yellow."""
-_MARKS: Final = ("circle", "square", "triangle", "diamond", "cross")
 _FONT = "font-family='DejaVu Sans, Verdana, sans-serif' font-size='12'"
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """A scale of a panel's x axis."""
-
-    low: float
-    high: float
-    is_log: bool
-    ticks: tuple[float, ...]
-
-    def place(self, value: float) -> float:
-        """Return where `value` stands, from 0 to 1."""
-        if self.is_log:
-            span = math.log(self.high / self.low)
-            return math.log(max(value, self.low) / self.low) / span
-        return (value - self.low) / (self.high - self.low)
 
 
 Measure = tuple[str, Callable[[Point], float | None]]
@@ -69,7 +46,7 @@ def frontier_svg(
     rows = _legend_rows(methods, width - _LEFT)
     height = _TOP + _HEIGHT + _BELOW + len(rows) * _LEGEND_ROW + 12
     highest = max(point.accuracy.high for point in points)
-    up = _linear([highest, 0.0])
+    up = linear([highest, 0.0])
     parts = [
         _opening(width, height),
         f"<rect width='{width}' height='{height}' fill='white'/>",
@@ -81,9 +58,9 @@ def frontier_svg(
     y = _TOP + _HEIGHT + _BELOW + _LEGEND_ROW / 2
     for row in rows:
         for x, method in row:
-            colour, mark = _style(methods.index(method))
-            parts.append(_line(_LEFT + x, y, _LEFT + x + 24, y, colour, 1.5))
-            parts.append(_mark(mark, _LEFT + x + 12, y, colour))
+            colour, mark = style(methods.index(method))
+            parts.append(line_svg(_LEFT + x, y, _LEFT + x + 24, y, colour, 1.5))
+            parts.append(mark_svg(mark, _LEFT + x + 12, y, colour))
             parts.append(f"<text x='{_LEFT + x + 30:.1f}' y='{y + 4:.1f}'>{escape(method)}</text>")
         y += _LEGEND_ROW
     return "\n".join([*parts, "</svg>", ""])
@@ -94,7 +71,7 @@ def _panel(
     methods: Sequence[str],
     left: float,
     panel: Measure,
-    up: _Axis,
+    up: Axis,
     base: str,
     *,
     has_label: bool,
@@ -102,22 +79,22 @@ def _panel(
     label, measure = panel
     bottom = _TOP + _HEIGHT
     known = [value for point in points if (value := measure(point)) is not None]
-    across = _axis(known)
+    across = axis_of(known)
     parts = []
     for tick in up.ticks:
         y = bottom - up.place(tick) * _HEIGHT
-        parts.append(_line(left, y, left + _WIDTH, y, "#e4e4e4", 1))
+        parts.append(line_svg(left, y, left + _WIDTH, y, "#e4e4e4", 1))
         parts.append(
             f"<text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{100 * tick:g}</text>"
         )
     for tick in across.ticks:
         x = left + across.place(tick) * _WIDTH
-        parts.append(_line(x, bottom, x, bottom + 5, "#444444", 1))
+        parts.append(line_svg(x, bottom, x, bottom + 5, "#444444", 1))
         parts.append(
-            f"<text x='{x:.1f}' y='{bottom + 19}' text-anchor='middle'>{_shown(tick)}</text>"
+            f"<text x='{x:.1f}' y='{bottom + 19}' text-anchor='middle'>{tick_text(tick)}</text>"
         )
-    parts.append(_line(left, bottom, left + _WIDTH, bottom, "#444444", 1))
-    parts.append(_line(left, _TOP, left, bottom, "#444444", 1))
+    parts.append(line_svg(left, bottom, left + _WIDTH, bottom, "#444444", 1))
+    parts.append(line_svg(left, _TOP, left, bottom, "#444444", 1))
     scale = f"{label} (log)" if across.is_log else label
     middle = left + _WIDTH / 2
     parts.append(f"<text x='{middle}' y='{bottom + 38}' text-anchor='middle'>{scale}</text>")
@@ -129,10 +106,10 @@ def _panel(
         )
     shifts = _shifts(points, [measure(point) for point in points], across)
     for number, method in enumerate(methods):
-        colour, mark = _style(number)
+        colour, mark = style(number)
         if method == base:
             y = bottom - up.place(_last(points, method).accuracy.mean) * _HEIGHT
-            parts.append(_line(left, y, left + _WIDTH, y, colour, 1, "stroke-dasharray='4 4'"))
+            parts.append(line_svg(left, y, left + _WIDTH, y, colour, 1, "stroke-dasharray='4 4'"))
         places = []
         for point, shift in zip(points, shifts, strict=True):
             value = measure(point)
@@ -142,15 +119,15 @@ def _panel(
                 places.append((x, *(bottom - up.place(each) * _HEIGHT for each in heights)))
         places.sort()
         for (x0, y0, *_), (x1, y1, *_) in pairwise(places):
-            parts.append(_line(x0, y0, x1, y1, colour, 1.5))
+            parts.append(line_svg(x0, y0, x1, y1, colour, 1.5))
         for x, y, low, high in places:
             bars = [(x, low, x, high), (x - 3, low, x + 3, low), (x - 3, high, x + 3, high)]
-            parts += [_line(*bar, colour, 1.2, "stroke-opacity='0.55'") for bar in bars]
-            parts.append(_mark(mark, x, y, colour))
+            parts += [line_svg(*bar, colour, 1.2, "stroke-opacity='0.55'") for bar in bars]
+            parts.append(mark_svg(mark, x, y, colour))
     return parts
 
 
-def _shifts(points: Sequence[Point], values: Sequence[float | None], across: _Axis) -> list[float]:
+def _shifts(points: Sequence[Point], values: Sequence[float | None], across: Axis) -> list[float]:
     """Return by how much each point is shifted, so that methods at one place stand side by side."""
     places = [None if value is None else round(across.place(value) * _WIDTH) for value in values]
     methods: dict[int | None, list[str]] = {}
@@ -166,26 +143,6 @@ def _shifts(points: Sequence[Point], values: Sequence[float | None], across: _Ax
 
 def _last(points: Sequence[Point], method: str) -> Point:
     return [point for point in points if point.method == method][-1]
-
-
-def _axis(values: Sequence[float]) -> _Axis:
-    """Return a logarithmic scale where the values span more than a factor of eight."""
-    if values and min(values) > 0 and max(values) > 8 * min(values):
-        low, high = min(values) / 1.15, max(values) * 1.15
-        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        steps = (1, 2, 5) if last - first <= 3 else (1,)
-        ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-        return _Axis(low, high, True, tuple(tick for tick in ticks if low <= tick <= high))
-    return _linear([*values, 0.0], margin=0.03)
-
-
-def _linear(values: Sequence[float], *, margin: float = 0.0) -> _Axis:
-    top = max(values) * 1.08 or 1.0
-    step = 10.0 ** math.floor(math.log10(top / 4))
-    while top / step > 6:
-        step *= 2 if f"{step:e}"[0] in "15" else 2.5
-    num = int(top / step + 1e-9)
-    return _Axis(-margin * top, top, False, tuple(round(i * step, 10) for i in range(num + 1)))
 
 
 def _opening(width: int, height: int) -> str:
@@ -204,40 +161,3 @@ def _legend_rows(methods: Sequence[str], width: float) -> list[list[tuple[float,
         rows[-1].append((x, method))
         x += taken
     return rows
-
-
-def _style(number: int) -> tuple[str, str]:
-    """Colour and mark of a method: the first alone is black, and 35 others differ."""
-    others = _COLOURS[1:]
-    colour = others[(number - 1) % len(others)] if number else _COLOURS[0]
-    return colour, _MARKS[number % len(_MARKS)]
-
-
-def _shown(value: float) -> str:
-    if value >= 1000:
-        return f"{value / 1000:g}k"
-    return f"{value:g}"
-
-
-def _line(
-    x0: float, y0: float, x1: float, y1: float, colour: str, width: float, more: str = ""
-) -> str:
-    return (
-        f"<line x1='{x0:.1f}' y1='{y0:.1f}' x2='{x1:.1f}' y2='{y1:.1f}' "
-        f"stroke='{colour}' stroke-width='{width}' {more}/>"
-    )
-
-
-def _mark(kind: str, x: float, y: float, colour: str) -> str:
-    if kind == "circle":
-        return f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4.5' fill='{colour}'/>"
-    if kind == "cross":
-        shape = f"M{x - 4:.1f},{y - 4:.1f} l8,8 m0,-8 l-8,8"
-        return f"<path d='{shape}' stroke='{colour}' stroke-width='2.5' fill='none'/>"
-    corners = {
-        "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
-        "triangle": ((0, -5.5), (5, 4), (-5, 4)),
-        "diamond": ((0, -5.5), (5.5, 0), (0, 5.5), (-5.5, 0)),
-    }[kind]
-    shape = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-    return f"<polygon points='{shape}' fill='{colour}'/>"

@@ -8,6 +8,7 @@ from motet.programs.judges.critique_formats import (
     auto_j_score,
     pandalm_compare,
 )
+from motet.programs.judges.debate import DebateComparison, DebateRound, debate_compare
 from motet.programs.judges.jury import (
     Ballot,
     Juror,
@@ -23,6 +24,12 @@ from motet.programs.judges.pairwise import (
 )
 from motet.programs.judges.preference import Preference, prefer
 from motet.programs.judges.reading import PairComparison
+from motet.programs.judges.referees import (
+    PERSONAS,
+    RefereeComparison,
+    RefereeGame,
+    referees_compare,
+)
 from motet.programs.judges.scoring import (
     ANCHORS,
     ExpectedScore,
@@ -33,9 +40,12 @@ from motet.programs.judges.scoring import (
 
 __all__ = [
     "ANCHORS",
+    "PERSONAS",
     "REFERENCE_CATEGORIES",
     "AdditiveScore",
     "Ballot",
+    "DebateComparison",
+    "DebateRound",
     "ExpectedScore",
     "Juror",
     "JuryScore",
@@ -44,16 +54,20 @@ __all__ = [
     "PandaLMComparison",
     "PandaLMGame",
     "Preference",
+    "RefereeComparison",
+    "RefereeGame",
     "additive_score",
     "auto_j_compare",
     "auto_j_score",
     "compare_answers",
     "compare_conversations",
+    "debate_compare",
     "expected_score",
     "jury_compare",
     "jury_score",
     "pandalm_compare",
     "prefer",
+    "referees_compare",
     "score_answer",
     "score_by_rubric",
 ]

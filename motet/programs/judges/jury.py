@@ -19,6 +19,7 @@ from motet.programs.judges.critique_formats import (
     auto_j_score,
     pandalm_compare,
 )
+from motet.programs.judges.debate import DebateComparison, debate_compare
 from motet.programs.judges.pairwise import compare_answers
 from motet.programs.judges.preference import Preference, prefer
 from motet.programs.judges.reading import PairComparison, winner_of
@@ -33,10 +34,10 @@ from motet.refs import Ref
 from motet.search.settings import number, one_of
 from motet.types import Chat, Outcome
 
-PairForm: TypeAlias = Literal["compare", "prefer", "auto_j", "pandalm"]
+PairForm: TypeAlias = Literal["compare", "prefer", "auto_j", "pandalm", "debate"]
 ScoreForm: TypeAlias = Literal["rating", "rubric", "expected", "additive", "auto_j"]
 
-_PAIR_FORMS: Final = ("compare", "prefer", "auto_j", "pandalm")
+_PAIR_FORMS: Final = ("compare", "prefer", "auto_j", "pandalm", "debate")
 _SCALES: Final[dict[Any, tuple[int, int]]] = {
     "rating": (1, 10),
     "rubric": (0, 10),
@@ -108,11 +109,13 @@ class JuryScore:
 
 
 @step
-def pair_ballot(found: PairComparison | Preference | PandaLMComparison) -> Ballot:
+def pair_ballot(
+    found: PairComparison | Preference | PandaLMComparison | DebateComparison,
+) -> Ballot:
     """One judge's word on a pair, of its own result."""
     if isinstance(found, Preference):
         return Ballot(share=found.share, verdict=found.verdict)
-    games = found.games if isinstance(found, PairComparison) else [g.verdict for g in found.games]
+    games = [g if isinstance(g, PairVerdict) else g.verdict for g in found.games]
     verdict = PairVerdict(winner=found.winner, raw="\n\n".join(game.raw for game in games))
     return Ballot(share=_SHARES.get(found.winner), verdict=verdict)
 
@@ -276,6 +279,8 @@ def _pair_call(
         case "pandalm":
             asked = question_text(question)
             return pandalm_compare(asked, *pair, model=juror.model, max_tokens=max_tokens)
+        case "debate":
+            return debate_compare(question, *pair, model=juror.model, max_tokens=max_tokens)
     return compare_answers(question, *pair, model=juror.model, max_tokens=max_tokens)
 
 

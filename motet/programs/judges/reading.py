@@ -48,7 +48,8 @@ def verdict_of(
 def score_of(reply: Completion, read: Callable[[str], float | None]) -> ScoreVerdict:
     """Return the score that `read` finds in a whole reply; else a verdict without one."""
     found = [read(text) for text in whole_replies([reply])]
-    return ScoreVerdict(score=(found or [None])[0], raw=kept(reply.text))
+    score = (found or [None])[0]
+    return ScoreVerdict(score=None if score is None else float(score), raw=kept(reply.text))
 
 
 def winner_of(share: float | None) -> Winner:

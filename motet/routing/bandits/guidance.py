@@ -106,7 +106,13 @@ def hints(
 
 
 def prompt(
-    task: str, history: str, names: Sequence[str], *, hints: str = "", unit: str = "option"
+    task: str,
+    history: str,
+    names: Sequence[str],
+    *,
+    hints: str = "",
+    examples: str = "",
+    unit: str = "option",
 ) -> str:
     """Return the prompt of a model that is to choose an arm.
 
@@ -114,6 +120,7 @@ def prompt(
         task: What is going on, and what a reward is.
         history: From `raw_history` or `summary`.
         hints: From `hints`; left out where empty.
+        examples: From `demonstrations`; left out where empty.
         unit: What an arm is called.
 
     Raises:
@@ -121,7 +128,11 @@ def prompt(
     """
     some_text("task", task)
     some_text("unit", unit)
-    parts = [task, f"So far:\n{history}"]
+    parts = [task]
+    if examples:
+        parts.append(f"This is how a good algorithm chose in such a task:\n\n{examples}")
+        parts.append("Now it is your turn.")
+    parts.append(f"So far:\n{history}")
     if hints:
         parts.append(f"What an algorithm says of each {unit}:\n{hints}")
     parts.append(f"Which {unit} is to be tried next? Answer with one of: {', '.join(names)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from motet import Budget, Model
 from motet.engine import Completion
 from motet.errors import BudgetExhaustedError, ConfigError, RunFailedError
 from motet.programs.judges.additive import AdditiveScore, additive_score, read_total
+from motet.store import Store
 from motet.testing import ScriptedEngine
 
 
@@ -92,6 +94,23 @@ def test_a_budget_holds() -> None:
 
     assert isinstance(failed.value.__cause__, BudgetExhaustedError)
     assert engine.requests == []
+
+
+def test_the_score_can_be_journaled(tmp_path: Path) -> None:
+    """A whole number where a float is declared could not."""
+    model = Model(ScriptedEngine(lambda _: ("Score: 3", "none", "Score: 4")))
+    run_id = motet.run(additive_score("q", "a", model=model), store=tmp_path / "runs.db").run_id
+
+    async def digests() -> list[str | None]:
+        store = Store.open(tmp_path / "runs.db")
+        try:
+            calls = await store.load_calls(run_id)
+            return [call.value_digest for call in calls if call.operation.endswith(":totals")]
+        finally:
+            store.close()
+
+    [digest] = asyncio.run(digests())
+    assert digest is not None
 
 
 def test_a_resumed_run_asks_nothing_again(tmp_path: Path) -> None:

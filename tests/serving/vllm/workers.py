@@ -9,6 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 SERVER = (
     "test_eval_search",
     "test_launch",
+    "test_routed_jury",
     "test_rules",
     "test_rules_durability",
     "test_server",

@@ -1,0 +1,1 @@
+"""Published figures, computed anew from stored outputs: one file a source."""

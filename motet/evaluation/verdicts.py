@@ -1,0 +1,58 @@
+"""Which differences are larger than their intervals, in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from motet.evaluation.report import Comparison, Report
+from motet.programs.frontier.points import Interval
+
+_MOST: Final = 10
+"""Sentences."""
+
+
+def excludes_0(interval: Interval) -> bool:
+    return interval.low > 0 or interval.high < 0
+
+
+def verdicts_of(report: Report) -> list[str]:
+    """Return a sentence for each difference whose interval does not hold 0.
+
+    Where there are differences and all of their intervals do, one sentence says so.
+    """
+    said = []
+    for line in report.lines:
+        first = report.lines[0].name
+        for difference, other in (
+            (line.lead, first),
+            (line.gain, "self-consistency of the same compute"),
+        ):
+            if difference is not None and excludes_0(difference):
+                word = "ahead of" if difference.mean > 0 else "behind"
+                said.append(f"{line.name} is {word} {other} by {_points(difference)} points.")
+    if not said and any(line.lead or line.gain for line in report.lines):
+        said.append("No difference is larger than its interval: no winner is named.")
+    return _cut(said)
+
+
+def changes_of(comparison: Comparison) -> list[str]:
+    """Return a sentence for each change whose interval does not hold 0; else one that says so."""
+    said = []
+    for each in comparison.differences:
+        if excludes_0(each.change):
+            word = "better" if each.change.mean > 0 else "worse"
+            said.append(f"{each.name} is {word} by {_points(each.change)} points.")
+    if not said and comparison.differences:
+        said.append("No change is larger than its interval.")
+    return _cut(said)
+
+
+def _cut(said: list[str]) -> list[str]:
+    more = len(said) - _MOST
+    return said if more <= 0 else [*said[:_MOST], f"And {more} more, which the table shows."]
+
+
+def _points(difference: Interval) -> str:
+    """Return how large a difference is, with its interval, without its direction."""
+    low, high = sorted((abs(difference.low), abs(difference.high)))
+    return f"{100 * abs(difference.mean):.1f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -1,0 +1,1 @@
+"""The gateway: a router behind an OpenAI-compatible HTTP endpoint."""

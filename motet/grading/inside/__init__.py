@@ -1,0 +1,1 @@
+"""What of grading runs inside the sandbox; it imports nothing else of motet."""
