@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -180,7 +181,7 @@ def _checked_decoding(value: Any) -> tuple[DecodingRule, ...]:
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_number or not low <= value <= min(high, sys.float_info.max):
         bound = f"between {low} and {high}" if high < math.inf else f"{low} or more"
         raise ConfigError(f"{name} is {value!r}; it must be {bound}")
 

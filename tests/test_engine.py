@@ -50,6 +50,7 @@ WRONG_TYPES: list[Any] = [
     ("stop", 5),
     ("stop", [1]),
     ("temperature", math.inf),
+    ("temperature", 10**400),
     ("decoding", 5),
     ("extra", 5),
 ]

@@ -49,6 +49,8 @@ def compare_command(
     ):
         if names:
             note(f"only in the {where} report: {', '.join(names)}")
+    if comparison.not_paired:
+        note(f"no row has a value in both reports: {', '.join(comparison.not_paired)}")
     for each in comparison.differences:
         if each.worse:
             note(f"rows on which {each.name} got worse: {one_line(', '.join(each.worse))}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_checking import refuse_wrong_settings
-from motet.cli.eval_contenders import read_contenders
+from motet.cli.eval_contenders import read_contenders, split_settings
 from motet.cli.eval_folder import Folder
 from motet.cli.eval_running import Work, run_in_folder, tell_left_out
 from motet.cli.executing import opened_observers
@@ -61,10 +61,6 @@ def task_command(values: dict[str, Any]) -> int:
     if not programs:
         raise CommandError(
             "no program is named", "give --program; `motet list` shows those built in"
-        )
-    if values["out"] is None:
-        raise CommandError(
-            "no folder is named", "give --out FOLDER: it gets the report and the run"
         )
     if values["max_tokens"] is None:
         values["max_tokens"] = file.attempt_tokens
@@ -175,7 +171,12 @@ def _foreign(settings: Settings) -> Callable[[str], Model]:
 def _programs(file: TaskFile, path: str) -> list[str]:
     """Return the programs of a task file; paths of Python files are relative to it."""
     folder = Path(path).parent
-    return [str(folder / text) if ".py:" in text else text for text in file.programs]
+    found = []
+    for text in file.programs:
+        name = split_settings(text)[0]
+        settings = text.strip().removeprefix(name)  # not as a path, which has no // as in a URL
+        found.append(f"{folder / name}{settings}" if ".py:" in name else text)
+    return found
 
 
 def _signature(
@@ -258,7 +259,7 @@ def table_of(report: Report, *, digits: int = 1) -> Table:
     rows = []
     for line in lines:
         own, matched = line.own, line.matched
-        cells = [line.name, *interval_cells(own.accuracy, digits=digits)]
+        cells = [line.name, *interval_cells(own.judged, digits=digits)]
         if has_matched:
             cells.append("-" if matched is None else f"{100 * matched.accuracy.mean:.1f}")
             cells += interval_cells(line.gain, "+", digits=digits)

@@ -119,8 +119,9 @@ def route_eval(
         typer.Option("--test", metavar="TABLE", help="Held-out outcomes; else a part of TABLE."),
     ] = None,
     share: Annotated[
-        float, typer.Option("--share", help="Of the prompts to train on, without --test.")
-    ] = 0.7,
+        float | None,
+        typer.Option("--share", help="Of the prompts to train on, without --test. 0.7, else."),
+    ] = None,
     routers: Annotated[
         list[str] | None,
         typer.Option("--router", help='"knn(k=40)"; repeatable. All, else. With --log a file.'),
@@ -138,6 +139,10 @@ def route_eval(
     embedder: _Embedder = "local:minilm",
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="FILE", help="Gets the figures as JSON.")
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE", help="Gets the curves of quality by cost, as SVG."),
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", help="For the intervals.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Of the split and the intervals.")] = 0,
@@ -161,6 +166,8 @@ def route_eval(
     command = log_command if log is not None else eval_command
     if log is None and (rule or prices or scores):
         raise CommandError("--rule, --price and --scores go with --log")
+    if log is not None and plot is not None:
+        raise CommandError("--plot draws the routers of a TABLE; with --log there is none")
     return command(
         {
             "table": table,
@@ -174,6 +181,7 @@ def route_eval(
             "strong": strong,
             "embedder": embedder,
             "out": out,
+            "plot": plot,
             "resamples": resamples,
             "seed": seed,
             "store": store,
@@ -186,19 +194,20 @@ def route_explain(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A router that `train` saved.")],
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="- reads stdin.")],
     embedder: _Embedder = "local:minilm",
-    prices: Annotated[
-        list[str] | None, typer.Option("--price", metavar="MODEL=NUMBER", help="Repeatable.")
-    ] = None,
+    rule: _Rule = None,
+    prices: _Prices = None,
     willingness: Annotated[
         float | None,
-        typer.Option("--willingness", help="What a score of 1 is worth, in the prices' unit."),
+        typer.Option("--willingness", help='As --rule "worth-its-price(willingness=...)".'),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> int:
     """Say which model a saved router would ask, and why."""
     from motet.cli.routing import explain_command
 
-    return explain_command(file, question, embedder, prices or [], willingness, as_json=as_json)
+    return explain_command(
+        file, question, embedder, prices or [], willingness, rule, as_json=as_json
+    )
 
 
 def route_serve(

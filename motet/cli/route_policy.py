@@ -98,7 +98,7 @@ def _evaluated(
     asked: LogQuestion,
     name: str,
 ) -> tuple[Usable, PolicyReport] | None:
-    """Return the estimates of a reward; None of a cost that nobody knows beside known scores."""
+    """Return the estimates of a reward; None of costs that tell nothing, beside known scores."""
     from motet.routing.logged_policy import evaluate_policy, usable
 
     if name == "cost" and all(each.cost is None for each in decisions):
@@ -107,7 +107,13 @@ def _evaluated(
                 "the log knows neither scores nor costs", "give the scores by --scores FILE"
             )
         return None
-    found = usable(decisions, reward)
+    try:
+        found = usable(decisions, reward)
+    except DataError as exc:
+        if name == "cost" and asked.scores is not None:
+            note(f"cost: {exc}")
+            return None
+        raise
     choices, estimates = policy.choose(found.decisions)
     report = evaluate_policy(
         found,
@@ -146,6 +152,7 @@ class _Policy:
         """
         members = sorted({model for each in decisions for model in each.propensities})
         rule, prices = rule_and_prices(self._asked.rule, self._asked.prices, members)
+        rule.decide(dict.fromkeys(members, 0.5), prices)  # a missing price is told before tokens
         estimates = self._estimates(decisions, members)
         choices = [rule.decide(each, prices).model for each in estimates]
         return choices, estimates

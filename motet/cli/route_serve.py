@@ -53,6 +53,10 @@ def serve_command(serving: Serving) -> int:
         raise CommandError(f"--port is {serving.port}; it must be from 0 to {MOST_PORT}")
     if serving.api_key == "":
         raise CommandError("--api-key is empty; leave it out to let everybody in")
+    if serving.api_key is not None and serving.api_key != serving.api_key.strip():
+        raise CommandError(
+            "--api-key begins or ends with a space or a line end, which is never sent"
+        )
     if serving.log is None and (serving.has_text or serving.explore):
         option = "--log-text" if serving.has_text else "--explore"
         raise CommandError(f"{option} is for the log; name one by --log FILE")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_folder import write_file
 from motet.cli.failures import OK, CommandError
+from motet.cli.route_options import rule_and_prices
 from motet.cli.route_runs import FromEval, FromRuns, outcomes_of_eval, outcomes_of_runs
 from motet.cli.terminal import as_json, counted, note, show_table, write
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from motet.routing.intervals import Interval
     from motet.routing.outcomes import Outcomes
 
+SHARE = 0.7
+"""Of the prompts of a table that routers are trained on, where nothing else is said."""
+_NOT_OF_LOGS = {"table": "TABLE", "test": "--test", "share": "--share", "strong": "--strong"}
 COLUMNS = ["ROUTER", "AIQ", "95%", "GAIN", "95%", "APGR", "95%", "TRAINED IN"]
 
 
@@ -37,6 +41,7 @@ def train_command(
     chosen = find_router(router)
     if not out.endswith(".npz"):
         raise CommandError(f"--out is {out}; a router's file ends with .npz")
+    _check_place(out)
     if table is None:
         if found is None:
             raise CommandError("train on a TABLE, or else by --from-runs or --from-eval")
@@ -59,17 +64,20 @@ def train_command(
 
 def eval_command(values: dict[str, Any]) -> int:
     """Fit routers on one part of a table, and measure them on the other; print a table."""
-    from motet.routing.comparison import compare_routers
+    from motet.routing.comparison import ORACLE, ZERO, compare_routers
+    from motet.routing.plots import cost_quality_svg
     from motet.routing.registry import ROUTERS, find_router
 
     if values["table"] is None:
         raise CommandError("compare routers on a TABLE, or evaluate one by --log FILE")
     routers = {name: find_router(name) for name in values["routers"] or ROUTERS}
+    _check_place(values["out"])
     train = _read(values["table"])
     if values["test"] is not None:
         test = _read(values["test"])
     else:
-        train, test = train.split(values["share"], values["seed"])
+        share = SHARE if values["share"] is None else values["share"]
+        train, test = train.split(share, values["seed"])
     test = test.complete()
     found = compare_routers(
         train,
@@ -92,6 +100,10 @@ def eval_command(values: dict[str, Any]) -> int:
     if values["out"] is not None:
         text = json.dumps(json.loads(as_json(summary)), indent=2) + "\n"
         write_file(Path(values["out"]), text)
+    if values["plot"] is not None:
+        title = f"{counted(len(test.prompts), 'held-out prompt')} of {values['test'] or values['table']}"
+        drawn = cost_quality_svg(found, title=title, unit="the table's unit", dashed=(ZERO, ORACLE))
+        write_file(Path(values["plot"]), drawn)
     if values["as_json"]:
         write(as_json(summary))
     else:
@@ -107,9 +119,10 @@ def log_command(values: dict[str, Any]) -> int:
     """Estimate what another router would have earned on the decisions of a log."""
     from motet.cli.route_policy import LogQuestion, policy_command
 
-    for name, option in (("table", "TABLE"), ("test", "--test"), ("strong", "--strong")):
+    for name, option in _NOT_OF_LOGS.items():
         if values[name] is not None:
             raise CommandError(f"{option} does not go with --log")
+    _check_place(values["out"])
     files = values["routers"] or []
     if len(files) > 1:
         raise CommandError(f"--router is given {len(files)} times; with --log it is one file")
@@ -136,30 +149,26 @@ def explain_command(
     embedder: str,
     prices: Sequence[str],
     willingness: float | None,
+    rule: str | None,
     *,
     as_json: bool,
 ) -> int:
     """Print what a saved router decides."""
     from motet.cli.terminal import as_json as json_of
-    from motet.routing.deciding import CheapestReaching, WorthItsPrice
+    from motet.routing.deciding import WorthItsPrice
     from motet.routing.saving import load
 
+    if rule is not None and willingness is not None:
+        raise CommandError('--willingness W is --rule "worth-its-price(willingness=W)"; give one')
     router = load(file, embedder=embedder)
-    known = dict(map(_price, prices))
-    for name in known:
-        if name not in router.models:
-            raise CommandError(
-                f"--price names {name}; the router's models are {', '.join(router.models)}"
-            )
+    how, known = rule_and_prices(rule, prices, router.models)
+    if willingness is not None:
+        how = WorthItsPrice(willingness=willingness)
+    how.decide(dict.fromkeys(router.models, 0.5), known)  # a missing price is told before tokens
     text = sys.stdin.read() if question == "-" else question
     vector = _embedded((text,), embedder, "none")
     found = dict(zip(router.models, map(float, router.estimate(vector)[0]), strict=True))
-    if willingness is None:
-        rule: Any = CheapestReaching(min_score=1.0)
-        known = {name: known.get(name, 0.0) for name in found}
-    else:
-        rule = WorthItsPrice(willingness=willingness)
-    decision = rule.decide(found, known)
+    decision = how.decide(found, known)
     if as_json:
         write(json_of(asdict(decision)))
         return OK
@@ -168,22 +177,15 @@ def explain_command(
     rows = sorted(found.items(), key=lambda each: -each[1])
     show_table(
         ["MODEL", "SCORE", "PRICE"],
-        [
-            [n, f"{s:.3f}", f"{known[n]:g}" if n in known and willingness is not None else "-"]
-            for n, s in rows
-        ],
+        [[n, f"{s:.3f}", f"{known[n]:g}" if n in known else "-"] for n, s in rows],
     )
     return OK
 
 
-def _price(text: str) -> tuple[str, float]:
-    name, mark, number = text.rpartition("=")
-    try:
-        if not mark:
-            raise ValueError
-        return name, float(number)
-    except ValueError:
-        raise CommandError(f"--price is {text}; write MODEL=NUMBER") from None
+def _check_place(out: str | None) -> None:
+    """Refuse a file in a folder that is not there, before anything is embedded."""
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise CommandError(f"--out is {out}; there is no folder {Path(out).absolute().parent}")
 
 
 def _read(path: str) -> Outcomes:
@@ -198,14 +200,15 @@ def _embedded(prompts: Sequence[str], embedder: str, store: str | None) -> Any:
 
     import motet
     from motet.cli.settings import read_settings
-    from motet.programs.choices import embedded
+    from motet.programs.choices import beginning_embedded
     from motet.runtime.running import DEFAULT_STORE
 
     settings = read_settings(store=store)
     where = settings.store_or_none
     distinct = list(dict.fromkeys(prompts))
     note(f"embedding {counted(len(distinct), 'prompt')} by {embedder}")
-    call = motet.map(embedded.embeddings().on(settings.make_model(embedder)), distinct)
+    model = settings.make_model(embedder)
+    call = motet.map(beginning_embedded, distinct, embedder=model)
     vectors = motet.run(call, store=DEFAULT_STORE if where == "default" else where).value
     place = {prompt: row for row, prompt in enumerate(distinct)}
     rows = np.asarray([each.values for each in vectors], dtype=np.float64)

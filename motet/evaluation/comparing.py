@@ -14,8 +14,7 @@ def compare(before: Report, after: Report) -> Comparison:
     """Compare the contenders that two reports share, on the rows that both have.
 
     Raises:
-        DataError: They are of different tasks, share no contender, or a contender has no row in
-            both.
+        DataError: They are of different tasks, share no contender, or none has a row in both.
     """
     if before.task != after.task:
         raise DataError(f"the reports are of different tasks: {before.task!r} and {after.task!r}")
@@ -26,19 +25,21 @@ def compare(before: Report, after: Report) -> Comparison:
         raise DataError(
             f"the reports share no contender: {', '.join(old)} before, {', '.join(new)} after"
         )
+    paired = [name for name in shared if any(row in old[name].values for row in new[name].values)]
+    if not paired:
+        raise DataError(f"no row of {', '.join(map(repr, shared))} is in both reports")
     return Comparison(
         task=after.task,
         is_same_task=before.digest == after.digest,
-        differences=tuple(_difference(before, after, old[name], new[name]) for name in shared),
+        differences=tuple(_difference(before, after, old[name], new[name]) for name in paired),
         only_before=tuple(name for name in old if name not in new),
         only_after=tuple(name for name in new if name not in old),
+        not_paired=tuple(name for name in shared if name not in paired),
     )
 
 
 def _difference(before: Report, after: Report, old: Line, new: Line) -> Difference:
     rows = [row for row in new.values if row in old.values]
-    if not rows:
-        raise DataError(f"no row of {new.name!r} is in both reports")
     earlier = {row: old.values[row] for row in rows}
     later = {row: new.values[row] for row in rows}
     worse = [row for row in rows if later[row] < earlier[row]]

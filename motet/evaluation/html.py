@@ -129,7 +129,7 @@ def _table(lines: Sequence[Line], *, has_cost: bool) -> str:
     for line in lines:
         own, matched = line.own, line.matched
         model = safe(line.model) if line.model is not None else ""
-        cells = [cell(safe(line.name), model, "name"), interval_cell(own.accuracy)]
+        cells = [cell(safe(line.name), model, "name"), interval_cell(own.judged)]
         if has_matched:
             cells.append(_matched_cell(matched))
             cells.append(interval_cell(line.gain, "+"))
@@ -339,18 +339,18 @@ def _method(report: Report) -> list[str]:
         (
             "An interval is of 95 percent and takes the rows as a sample of the questions that might "
             "have been asked. Values of 0 and 1 with one seed: Wilson's score interval. Else the "
-            "percentile bootstrap over rows, of 2,000 resamples; seeds of a row are averaged first, "
-            "since they are not independent."
+            "percentile bootstrap over rows, of 2,000 resamples and expanded for few rows; seeds of a "
+            "row are averaged first, since they are not independent."
         ),
         (
             "Gain and lead are paired: the difference is taken row by row, and rows are resampled. "
-            "Where its interval holds 0, no winner is named. Each interval stands for itself; of twenty "
-            "true zeros about one is missed."
+            "Where its interval holds 0, as with fewer than six rows, no winner is named. Each interval "
+            "stands for itself; of twenty true zeros about one is missed."
         ),
         (
             "Self-consistency of the same compute: the contender's model gives as many samples as "
-            f"bring their {amount} nearest to what the contender spent on the row, one at least; "
-            "their prompt counts once. The answer with most votes counts. What scoring spends is "
+            f"bring their {amount} nearest to what the contender spent on the row, one at least and "
+            "--max-samples at most; their prompt counts once. The answer with most votes counts. What scoring spends is "
             "counted for neither."
         ),
         (

@@ -45,6 +45,9 @@ def comparison_html(comparison: Comparison, *, before: str, after: str) -> str:
         if names:
             shown = ", ".join(map(safe, names))
             body.append(f"<p>Only in the {where} report: {shown}.</p>")
+    if comparison.not_paired:
+        shown = ", ".join(map(safe, comparison.not_paired))
+        body.append(f"<p>Without a row that has a value in both reports: {shown}.</p>")
     body.append(
         "<p class='dim'>Intervals are of 95 percent, paired by row, as in the reports. A row got "
         "better or worse where its mean over seeds did.</p>"

@@ -11,6 +11,8 @@ from motet.errors import (
     CutOffReplyError,
     EmptyReplyError,
     MotetError,
+    ProcessorMismatchError,
+    RequestRejectedError,
     SearchError,
     StepError,
     TooFewSurvivorsError,
@@ -85,11 +87,18 @@ def _missing(said: Said, error: MotetError | None) -> str | None:
 def is_own(error: MotetError) -> bool:
     """Whether a failure says something of the program that failed, or else of the run around it.
 
-    Its own are replies that are no values, budgets that it was given, prompts that are too long,
-    and functions of its steps that raise.
+    Its own are replies that are no values, budgets that it was given, prompts that are too long
+    or that the server will not take, and functions of its steps that raise.
     """
     if isinstance(error, TooFewSurvivorsError):
         return all(map(is_own, error.failures))
     if isinstance(error, BudgetExhaustedError):
         return not is_of_run(error)
+    if isinstance(error, RequestRejectedError):
+        # One row that a server refuses must not keep the others from their report.
+        return error.status in _OF_ITS_CONTENT and not isinstance(error, ProcessorMismatchError)
     return is_answerless(error) or isinstance(error, (StepError, SearchError))
+
+
+_OF_ITS_CONTENT = (400, 413, 422)
+"""Statuses of requests that are refused for what they hold, and not for who sent them."""

@@ -34,6 +34,11 @@ class Standing:
     metric_tokens: float = 0.0
     metric_cost: float = 0.0
 
+    @property
+    def judged(self) -> Interval | None:
+        """The accuracy; None where no attempt was judged, so that nothing is known of it."""
+        return None if self.missing.get("not judged", 0) >= self.num_attempts else self.accuracy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -106,3 +111,5 @@ class Comparison:
     only_before: tuple[str, ...]
     """Contenders that the later report has not."""
     only_after: tuple[str, ...]
+    not_paired: tuple[str, ...] = ()
+    """Contenders in both reports of which no row has a value in both."""

@@ -146,7 +146,7 @@ def _guessed(records: Sequence[Mapping[str, Any]], form: Form) -> Kind:
     for record in records:
         try:
             golds += _golds(form.find(record, "gold"))
-        except BadRowError:
+        except ValueError:  # a BadRowError, or a number that Python does not write
             continue
     numbers = [_is_number(gold) for gold in golds]
     return "number" if numbers and all(numbers) else "text"
@@ -168,7 +168,9 @@ def _made(record: Mapping[str, Any] | BadRowError, form: Form, kind: Kind, place
         raise BadRowError("it holds half of a surrogate pair, which is no character") from None
     except RecursionError:
         raise BadRowError("it is nested too deep") from None
-    except (TypeError, ValueError):
+    except ValueError as exc:  # a hexadecimal of TOML that Python does not write
+        raise BadRowError(f"it holds what JSON cannot: {exc}") from None
+    except TypeError:
         pass  # dates of TOML and the like, which are told where they stand
     prompt = form.find(record, "prompt")
     if prompt is None:

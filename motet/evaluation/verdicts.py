@@ -9,6 +9,8 @@ from motet.programs.frontier.points import Interval
 
 _MOST: Final = 10
 """Sentences."""
+_NEAR: Final = (0.8, 1.25)
+"""Spends of self-consistency, as shares of a contender's, that still are the same compute."""
 
 
 def excludes_0(interval: Interval) -> bool:
@@ -18,7 +20,9 @@ def excludes_0(interval: Interval) -> bool:
 def verdicts_of(report: Report) -> list[str]:
     """Return a sentence for each difference whose interval does not hold 0.
 
-    Where there are differences and all of their intervals do, one sentence says so.
+    Where there are differences and all of their intervals do, one sentence says so. Behind them
+    stands each contender beside which self-consistency did not take the same compute, or was cut
+    off more often.
     """
     said = []
     for line in report.lines:
@@ -32,7 +36,42 @@ def verdicts_of(report: Report) -> list[str]:
                 said.append(f"{line.name} is {word} {other} by {_points(difference)} points.")
     if not said and any(line.lead or line.gain for line in report.lines):
         said.append("No difference is larger than its interval: no winner is named.")
-    return _cut(said)
+    return [*_cut(said), *_cut(_unmatched(report)), *_cut(_cut_off(report))]
+
+
+def _unmatched(report: Report) -> list[str]:
+    said = []
+    for line in report.lines:
+        if line.matched is None:
+            continue
+        own, beside = (
+            each.cost if report.match == "cost" else each.tokens
+            for each in (line.own, line.matched)
+        )
+        share = beside / own if own else 1.0
+        if not _NEAR[0] <= share <= _NEAR[1]:
+            said.append(
+                f"Self-consistency beside {line.name} took {100 * share:.0f} percent of its "
+                f"{'cost' if report.match == 'cost' else 'tokens'}, which is not the same compute: "
+                "samples are whole, one at least and --max-samples at most."
+            )
+    return said
+
+
+def _cut_off(report: Report) -> list[str]:
+    """Return a sentence for each gain that may be of the room that samples had."""
+    said = []
+    for line in report.lines:
+        if line.matched is None:
+            continue
+        num = line.matched.missing.get("cut off", 0)
+        if num > line.own.missing.get("cut off", 0):
+            said.append(
+                f"Self-consistency beside {line.name} was cut off in {num} of "
+                f"{line.matched.num_attempts} attempts, which count as wrong: a larger "
+                "--sample-tokens may change the gain."
+            )
+    return said
 
 
 def changes_of(comparison: Comparison) -> list[str]:

@@ -13,7 +13,7 @@ from motet.engine import Reply
 from motet.gateway.members import Member
 from motet.gateway.policy import Drawn
 from motet.gateway.reading import Asked
-from motet.programs.quoting import question_text
+from motet.programs.choices import routed_text
 from motet.routing.decision_log import LoggedDecision
 
 GONE = 499
@@ -94,7 +94,7 @@ class Exchange:
     def logged(self, *, has_text: bool) -> LoggedDecision:
         prompt = self.asked.prompt
         is_ids = bool(prompt) and isinstance(prompt[0], int)
-        text = json.dumps(prompt) if is_ids else question_text(prompt)  # type: ignore[arg-type]
+        text = json.dumps(prompt) if is_ids else routed_text(prompt)  # type: ignore[arg-type]
         drawn, reply = self.drawn, self.reply
         return LoggedDecision(
             id=self.id,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from motet.engine import Capability, Engine, Request, Sampling
 from motet.errors import ConfigError, DataError, GarbledReplyError, PromptTooLongError
 from motet.gateway.members import prepared
-from motet.programs.quoting import question_text
-from motet.routing.deciding import Prices, Rule
+from motet.programs.choices import routed_text
+from motet.routing.deciding import Prices, Rule, StrongFrom
 from motet.routing.router import Decision, TrainedRouter
+from motet.routing.rules import HighestScore
 from motet.search.settings import number
 from motet.types import Chat
 
@@ -108,13 +109,13 @@ class Policy:
         self._estimates(vector)  # what it loads when first asked is loaded before a client waits
 
     async def draw(self, question: str | Chat) -> Drawn:
-        """Choose a member for a question.
+        """Choose a member for a question; of a chat the system turn does not count.
 
         Raises:
             EngineError: The question could not be embedded.
             DataError: The rule allows no member.
         """
-        scores = self._estimates(await self._embedded(question_text(question)))
+        scores = self._estimates(await self._embedded(routed_text(question)))
         decision = self.rule.decide(scores, self.prices)
         chances = exploring(decision.model, self.members, self.explore)
         chosen = decision.model
@@ -123,12 +124,16 @@ class Policy:
         return Drawn(decision=decision, chosen=chosen, propensities=chances, prices=self.prices)
 
     def next_best(self, estimates: Mapping[str, float], tried: Sequence[str]) -> str | None:
-        """Return whom the rule chooses among those not tried; None where it allows nobody."""
+        """Return whom the rule chooses among those not tried; None where it allows nobody.
+
+        A rule for a pair has nothing to choose between where one is away: it is the other.
+        """
         left = {name: score for name, score in estimates.items() if name not in tried}
         if not left:
             return None
+        rule = HighestScore() if isinstance(self.rule, StrongFrom) else self.rule
         try:
-            return self.rule.decide(left, self.prices).model
+            return rule.decide(left, self.prices).model
         except DataError:
             return None
 

@@ -97,7 +97,7 @@ def read_request(body: dict[str, Any], *, is_chat: bool, max_tokens: int) -> Ask
     known = CHAT_FIELDS if is_chat else TEXT_FIELDS
     for name in given:
         if name not in known:
-            raise Refusal(400, f"unknown setting {name!r}", "unknown_parameter", name)
+            raise Refusal(400, f"unknown setting {name!r:.80}", "unknown_parameter", name[:80])
     model = _text(given, "model")
     prompt = _chat(given) if is_chat else _prompt(given)
     is_streamed = _flag(given, "stream")
@@ -228,12 +228,18 @@ def _chat(given: Mapping[str, Any]) -> Chat:
     return chat
 
 
+_ASIDE: Final = ("reasoning", "reasoning_content")
+"""What servers write beside an assistant's reply, and clients send back: no part of the chat."""
+
+
 def _message(turn: Any, place: str) -> Message:
     if not isinstance(turn, dict):
         raise _wrong(place, f"it is {turn!r:.80}; it must be an object")
     given = {name: value for name, value in turn.items() if value is not None}
-    for name in given:
-        if name not in ("role", "content", "tool_calls", "tool_call_id"):
+    for name in list(given):
+        if given.get("role") == "assistant" and (name in _ASIDE or given[name] == []):
+            del given[name]
+        elif name not in ("role", "content", "tool_calls", "tool_call_id"):
             raise _wrong(f"{place}.{name}", "it is unknown here")
     role = given.get("role")
     if role not in get_args(Role):

@@ -85,4 +85,5 @@ def refusal_of(error: MotetError, member: str) -> Refusal:
 
 
 def _retry_after(seconds: float | None) -> dict[str, str]:
-    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+    is_told = seconds is not None and math.isfinite(seconds)
+    return {"Retry-After": str(math.ceil(seconds))} if is_told else {}  # type: ignore[arg-type]

@@ -120,6 +120,8 @@ class Gateway:
         except web.HTTPRequestEntityTooLarge:
             most = self._limits.max_body_bytes
             refusal = Refusal(413, f"the body is larger than {most} bytes", "too_large")
+        except web.RequestPayloadError:
+            refusal = Refusal(400, "the body is not encoded as its headers say", "invalid_body")
         except web.HTTPException as exc:
             refusal = Refusal(exc.status, f"{request.method} {request.path}: {exc.reason}")
         except ConnectionError:
@@ -160,7 +162,10 @@ class Gateway:
         if name != ROUTER and name not in self._members:
             known = ", ".join((ROUTER, *self._members))
             raise Refusal(
-                404, f"there is no model {name!r}; there are {known}", "model_not_found", "model"
+                404,
+                f"there is no model {name!r:.80}; there are {known}",
+                "model_not_found",
+                "model",
             )
 
     async def _on_chat(self, request: web.Request) -> web.StreamResponse:
@@ -171,6 +176,13 @@ class Gateway:
 
     async def _on_completion(self, request: web.Request, *, is_chat: bool) -> web.StreamResponse:
         started_s = time.monotonic()
+        if request.content_type != "application/json":
+            # A page of another site may send a form or plain text without asking, but no JSON.
+            raise Refusal(
+                415,
+                f"Content-Type is {request.content_type!r:.80}; it must be application/json",
+                "unsupported_media_type",
+            )
         body = read_body(await request.read())
         asked = read_request(body, is_chat=is_chat, max_tokens=self._limits.max_tokens)
         self._check_name(asked.model)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from motet.combinators import settled
 from motet.engine import Capability
-from motet.errors import ConfigError, EngineError, TooFewSurvivorsError
+from motet.errors import ConfigError, EngineError, PromptTooLongError, TooFewSurvivorsError
 from motet.model import Model
+from motet.operations import program
 from motet.programs.capabilities import Need
+from motet.programs.mistakes import OF_ALL
 from motet.programs.quoting import AS_DATA, question_text, tagged
 from motet.programs.verifier import probability_of
 from motet.prompts import prompt
@@ -45,6 +47,17 @@ class Choice(Protocol):
 def embedded(text: str) -> str:
     """A question's embedding."""
     raise NotImplementedError
+
+
+@program
+async def beginning_embedded(text: str, *, embedder: Model) -> Embedding:
+    """A text's embedding; where it is longer than the embedder takes, that of its beginning."""
+    whole = embedded.embeddings().on(embedder)
+    try:
+        found: Embedding = await whole(text)
+    except PromptTooLongError:
+        found = await whole.on(embedder, extra={"truncate_prompt_tokens": -1})(text)
+    return found
 
 
 class Learned:
@@ -83,8 +96,8 @@ class Learned:
     async def __call__(self, question: str | Chat, names: Sequence[str]) -> Decision:
         import numpy as np
 
-        text = question_text(without_system(question))
-        vector: Embedding = await embedded.embeddings().on(self._embedder)(text)
+        text = routed_text(question)
+        vector = await beginning_embedded(text, embedder=self._embedder)
         found = self._router.estimate(np.asarray([vector.values], dtype=np.float64))[0]
         scores = dict(zip(self._router.models, map(float, found), strict=True))
         return self._rule.decide({name: scores[name] for name in names}, self._prices)
@@ -92,6 +105,8 @@ class Learned:
 
 class CapabilityTexts:
     """A model reads what each candidate is able to do, and says how likely it can answer.
+
+    Of a chat the system turn is left out. A candidate whose score cannot be had is passed over.
 
     Source: Zhang et al. 2025 (Model-SAT, capability instructions), which trains the reader; here
     it is any model, by the probability of Yes. Departure: one order of the abilities.
@@ -125,13 +140,16 @@ class CapabilityTexts:
         return [Need("judge", self._judge, Capability.SCORE)]
 
     async def __call__(self, question: str | Chat, names: Sequence[str]) -> Decision:
-        asked = question_text(question)
+        asked = routed_text(question)
         able = can_answer.on(self._judge).scores(["Yes", "No"])
         refs = [probability_of(able(self._texts[name], asked), "Yes") for name in names]
         outcomes: list[Outcome[float]] = await settled(refs)
         told = {n: o.value for n, o in zip(names, outcomes, strict=True) if o.is_success}
+        errors = [o.error for o in outcomes if o.error is not None]
+        for error in errors:
+            if isinstance(error, OF_ALL):
+                raise error
         if not told:
-            errors = [o.error for o in outcomes if o.error is not None]
             if isinstance(errors[0], EngineError):
                 raise errors[0]
             raise TooFewSurvivorsError("no model could be judged", failures=errors)
@@ -158,6 +176,11 @@ def without_system(question: str | Chat) -> str | Chat:
     if isinstance(question, str):
         return question
     return tuple(turn for turn in question if turn.role != "system") or question
+
+
+def routed_text(question: str | Chat) -> str:
+    """Return what of a question decides who is to answer it, as one text."""
+    return question_text(without_system(question))
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:

@@ -71,7 +71,8 @@ def fit_calibration(
         outcomes: Of the same prompts and models, none of which the capability texts tell of.
         how: `isotonic` keeps the order only; `temperature` divides the log-odds by one number.
         is_by_model: Whether each model has its own where its answers are not all right or all
-            wrong. All models together keep the reader's choice among them as it is.
+            wrong. All models together never turn the reader's choice among them round; isotonic may
+            make near probabilities equal, and leave it to the rule.
         right_from: A score from which an answer counts as right.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from motet.errors import DataError
-from motet.programs.quoting import question_text
+from motet.programs.choices import routed_text
 from motet.prompts import load_reply
 from motet.routing.outcomes import Outcomes
 from motet.routing.score_files import Scores
@@ -56,7 +56,7 @@ async def outcomes_from_store(
 
     A score is that of `scores`; else that of the one call of `scored_by` which was given the
     answer by reference, directly or through steps. The same prompt by several models is one row.
-    A prompt of several turns is the text that routers at work embed.
+    A prompt of several turns is the text that routers at work embed, without the system turn.
 
     Args:
         run_ids: Whole ids.
@@ -140,7 +140,7 @@ class _Run:
             return prompt
         if not prompt or not isinstance(prompt[0], list):
             return None
-        return question_text(tuple(_message(turn) for turn in prompt))
+        return routed_text(tuple(_message(turn) for turn in prompt))
 
     def has_answered(self, call: CallRecord) -> bool:
         data = self._artifacts.get(call.value_digest or "")
@@ -231,8 +231,9 @@ def _message(turn: list[Any]) -> Message:
 def _score(value: Any, low: float, high: float) -> float | str:
     """Return a score of 0 to 1, or why the value is none."""
     if isinstance(value, dict):
-        if value.get("verdict") in _VERDICTS and isinstance(value["verdict"], str):
-            return _VERDICTS[value["verdict"]]
+        verdict = value.get("verdict")
+        if isinstance(verdict, str) and verdict in _VERDICTS:
+            return _VERDICTS[verdict]
         value = value.get("score", value.get("value"))
     if isinstance(value, bool):
         return float(value)

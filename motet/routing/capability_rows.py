@@ -93,7 +93,8 @@ def capability_rows(
         raise DataError(
             f"no model has a right and {size - 1} wrong queries outside of the aptitude test"
         )
-    weights = np.array([_mean_score(outcomes, model) ** favour for model in able])
+    means = np.array([_mean_score(outcomes, model) for model in able])
+    weights = (means / (means.max() or 1.0)) ** favour  # the largest is 1, so that some is left
     rng = np.random.default_rng(seed)
     rows: list[CapabilityRow] = []
     for group in range(num_groups):

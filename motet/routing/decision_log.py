@@ -87,8 +87,8 @@ class DecisionLog:
         self.num_lost = 0
         """Lines that could not be written."""
         self.is_failing = False
-        self._is_torn = False
         try:
+            self._is_torn = _is_cut_short(self.path)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._file = os.open(self.path, flags, 0o600)  # prompts may be private
         except OSError as exc:
@@ -127,6 +127,15 @@ class DecisionFile:
     decisions: tuple[LoggedDecision, ...]
     num_torn: int = 0
     """Lines that a full disk or a killed process cut short."""
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Whether a file of an earlier log ends within a line."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def read_decisions(path: str | Path) -> DecisionFile:

@@ -68,16 +68,20 @@ def usable(decisions: Sequence[LoggedDecision], reward: Reward) -> Usable:
     """Part the decisions that tell something of other policies from the rest.
 
     Raises:
-        DataError: None does, as nothing was drawn, or always the same; or a propensity is 0.
+        DataError: None does, as nothing was drawn, or always the same; or a propensity is 0; or
+            no reward is known of a model that was drawn often, so that its choices are missing.
     """
     left_out: Counter[str] = Counter()
     kept: list[LoggedDecision] = []
     rewards: list[float] = []
+    unrewarded: Counter[str] = Counter()
     for each in decisions:
         why = _unusable(each)
         value = reward(each) if why is None else None
         if why is not None or value is None:
             left_out[why or "without a reward"] += 1
+            if why is None:
+                unrewarded[each.chosen] += 1
             continue
         kept.append(each)
         rewards.append(value)
@@ -85,6 +89,13 @@ def usable(decisions: Sequence[LoggedDecision], reward: Reward) -> Usable:
         counted = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
         hint = "; serve with --explore EPS" if set(left_out) & {_CERTAIN, _UNDRAWN} else ""
         raise DataError(f"no decision of the log can be used: {counted or 'it is empty'}{hint}")
+    rewarded = {each.chosen for each in kept}
+    for model, count in unrewarded.items():
+        if model not in rewarded and count >= LEAST_MATCHES:
+            raise DataError(
+                f"none of the {count} answers of {model!r} has a reward: without them what is left "
+                "is no longer drawn as the log says"
+            )
     return Usable(decisions=tuple(kept), rewards=tuple(rewards), left_out=dict(left_out))
 
 

@@ -80,12 +80,13 @@ def response_pairs(
     rng = np.random.default_rng(seed)
     truths = [each.truth for each in examples]
     said = [_said(each) for each in truths]
+    others: dict[frozenset[str], list[int]] = {}
     pairs: list[ResponsePair] = []
     num_unmatched = 0
     for each in examples:
         pairs.append(ResponsePair(each.instruction, each.truth, 1.0))
         for _ in range(num_mismatched):
-            place = _mismatch(said, right[each.instruction], rng)
+            place = _mismatch(said, right[each.instruction], others, rng)
             if place is None:
                 num_unmatched += 1
             else:
@@ -100,11 +101,22 @@ def _said(text: str) -> str:
     return " ".join(words(text)) or text.strip()
 
 
-def _mismatch(said: Sequence[str], right: set[str], rng: np.random.Generator) -> int | None:
-    """Draw the place of a text that is none of `right`; each is as likely as it is frequent."""
+def _mismatch(
+    said: Sequence[str],
+    right: set[str],
+    others: dict[frozenset[str], list[int]],
+    rng: np.random.Generator,
+) -> int | None:
+    """Draw the place of a text that is none of `right`; each is as likely as it is frequent.
+
+    Where nearly all texts are right the rest is looked up once, and kept in `others`.
+    """
     for _ in range(_TRIES):
         place = int(rng.integers(len(said)))
         if said[place] not in right:
             return place
-    places = [place for place, each in enumerate(said) if each not in right]
+    key = frozenset(right)
+    if key not in others:
+        others[key] = [place for place, each in enumerate(said) if each not in right]
+    places = others[key]
     return places[int(rng.integers(len(places)))] if places else None

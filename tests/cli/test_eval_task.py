@@ -215,6 +215,23 @@ def test_a_task_file_says_programs_models_and_limits(motet, stub, rows, tmp_path
     assert state["signature"]["max_tokens"] == 700
 
 
+def test_a_task_files_python_program_may_have_a_url_in_its_settings(motet, stub, rows, tmp_path):
+    """The path is beside the task file; what stands in brackets is no path."""
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (tmp_path / "prog.py").rename(folder / "own.py")
+    program = f"own.py:ask_models(models=['{stub.url}'])"
+    (folder / "sums.toml").write_text(f'rows = "../rows.jsonl"\nprograms = ["{program}"]\n')
+
+    result = motet("eval", "tasks/sums.toml", "--out", "out", "-n", "1", "--json", "-q",
+                   "--model", stub.url, "--sample-tokens", "40")  # fmt: skip
+
+    assert result.exit_code == 0, result.stderr
+    [line] = json.loads(result.stdout)["lines"]
+    assert line["name"] == f"tasks/{program}"
+    assert line["own"]["calls"] == 1
+
+
 def test_a_key_is_not_sent_to_a_server_that_a_task_file_names(motet, rows, tmp_path):
     """Whoever wrote the file would get it: its models and its programs' models are refused."""
     server = "http://example.invalid/v1"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -46,6 +47,38 @@ def test_eval_prints_each_router_beside_the_references_and_keeps_the_figures(
     for each in by_name.values():
         assert each["aiq"]["low"] <= each["aiq"]["estimate"] <= each["aiq"]["high"]
         assert each["aiq"]["estimate"] <= by_name["oracle"]["aiq"]["estimate"] + 1e-9
+
+
+def test_eval_draws_the_curves_of_the_routers(motet, stub, table, tmp_path):
+    result = motet(
+        "route", "eval", table, *options(stub, "--share", "0.5", "--resamples", "20"),
+        "--router", "knn(k=3)", "--plot", tmp_path / "curves.svg",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.stderr
+    drawn = ET.parse(tmp_path / "curves.svg").getroot()
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"knn(k=3)", "oracle", "zero router"} <= set(texts)
+
+
+@pytest.mark.model
+def test_a_prompt_beyond_the_embedders_length_is_embedded_by_its_beginning(motet, tmp_path):
+    rows = [
+        {
+            "prompt": f"{i} " + "long " * (2000 if i == 3 else 1),
+            "model": m,
+            "score": i % 2,
+            "cost": c,
+        }
+        for i in range(8)
+        for m, c in (("small", 1.0), ("large", 5.0))
+    ]
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    result = motet("route", "train", path, "-o", tmp_path / "r.npz", "--embedder", "local:minilm")
+
+    assert result.exit_code == 0, result.stderr
 
 
 def test_each_distinct_prompt_is_embedded_once_and_not_again_in_another_command(motet, stub, table):
@@ -96,6 +129,8 @@ def test_a_table_of_its_own_can_be_the_held_out_one(motet, stub, table, tmp_path
         (("eval", "TABLE", "--router", "knn(kk=1)"), "kk"),
         (("eval", "TABLE", "--share", "1.5"), "share"),
         (("train", "TABLE", "-o", "router.pkl"), ".npz"),
+        (("train", "TABLE", "-o", "absent/router.npz"), "there is no folder"),
+        (("eval", "TABLE", "-o", "absent/out.json"), "there is no folder"),
         (("explain", "missing.npz", "q"), "missing.npz"),
         (("explain", "TABLE", "q"), "table.jsonl"),
         (("eval", "TABLE", "--rooter", "knn"), "--router"),
@@ -130,3 +165,28 @@ def test_a_wrong_price_is_named(motet, stub, table, tmp_path, price):
     result = motet("route", "explain", file, "q", *options(stub), "--price", price)
     assert result.exit_code == 2
     assert price.split("=")[0] in result.stderr
+
+
+def test_explain_decides_by_the_rules_of_serve(motet, stub, table, tmp_path):
+    """Without one by the highest score; a rule that lacks a price asks no model."""
+    file = tmp_path / "router.npz"
+    motet("route", "train", table, *options(stub), "--router", "knn(k=1)", "-o", file)
+    prices = ("--price", "small=1", "--price", "large=10")
+
+    def told(*more):
+        return motet("route", "explain", file, "kind 1, number 1", *options(stub), *more)
+
+    plain = told("--json")
+    cheap = told("--rule", "cheapest-reaching(min_score=0)", *prices)
+    before = len(stub.digests)
+    lacking = told("--rule", "best-within(max_price=5)")
+    twice = told("--rule", "highest-score", "--willingness", "1", *prices)
+
+    decision = json.loads(plain.stdout)
+    assert (decision["model"], decision["price"]) == ("large", None)
+    assert "is the highest" in decision["reason"]
+    assert cheap.stdout.splitlines()[0] == "small"
+    assert (lacking.exit_code, twice.exit_code) == (2, 2)
+    assert "the price of model" in lacking.stderr
+    assert "give one" in twice.stderr
+    assert len(stub.digests) == before

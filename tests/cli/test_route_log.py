@@ -113,11 +113,13 @@ def test_what_cannot_be_told_is_counted(motet, log):
         (["--router", "absent.npz"], "absent.npz"),
         (["--router", "a.npz", "--router", "b.npz"], "--router is given 2 times"),
         (["--rule", "magic"], "rule is 'magic'"),
-        (["--rule", "worth-its-price(willingness=1)"], "the price of model 'small' is unknown"),
+        (["--rule", "worth-its-price(willingness=1)"], "is unknown, and prices count here"),
         (["--price", "huge=1"], "--price names 'huge'; the models are large, small"),
         (["--scores", "absent.jsonl"], "absent.jsonl cannot be read"),
         (["--test", "x.csv"], "--test does not go with --log"),
         (["--strong", "large"], "--strong does not go with --log"),
+        (["--share", "0.5"], "--share does not go with --log"),
+        (["-o", "absent/out.json"], "there is no folder"),
         (["--resamples", "0"], "num_resamples is 0"),
         (["--log", "absent.jsonl"], "absent.jsonl cannot be read"),
     ],
@@ -156,3 +158,32 @@ def test_logs_that_say_nothing_of_the_router_are_refused(motet, stub, log, route
 def test_without_a_log_or_a_table_nothing_can_be_compared(motet):
     assert "compare routers on a TABLE" in motet("route", "eval").stderr
     assert "go with --log" in motet("route", "eval", "t.csv", "--rule", "x").stderr
+
+
+def test_costs_of_some_models_only_are_told_beside_the_scores(motet, log):
+    """Of costs that only `large` has nothing can be said; the scores are there nevertheless."""
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    for each in found:
+        each["cost"] = 10.0 if each["chosen"] == "large" else None
+    log.write_text("".join(json.dumps(each) + "\n" for each in found))
+    rule = ("--rule", "highest-score")
+    both = motet("route", "eval", "--log", log, "--scores", "scores.jsonl", *rule, "--json")
+    alone = motet("route", "eval", "--log", log, *rule)
+
+    assert both.exit_code == 0, both.stderr
+    assert set(json.loads(both.stdout)["of"]) == {"score"}
+    assert "answers of 'small' has a reward" in " ".join(both.stderr.split())
+    assert alone.exit_code == 2
+
+
+def test_a_missing_price_is_told_before_the_prompts_are_embedded(motet, stub, log, router):
+    before = len(stub.digests)
+    result = motet(
+        "route", "eval", "--log", log, "--router", router, "--scores", "scores.jsonl",
+        "--rule", "worth-its-price(willingness=1)", "--embedder", f"{stub.url}#stub",
+        "--store", "none",
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "the price of model" in result.stderr
+    assert len(stub.digests) == before

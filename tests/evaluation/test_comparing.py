@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from motet.errors import DataError
 from motet.evaluation.comparing import compare
+from motet.evaluation.html_comparison import comparison_html
 from motet.evaluation.report import VERSION, Line, Report, Standing
 from motet.programs.frontier.points import Interval
 
@@ -90,6 +91,19 @@ def test_contenders_that_one_report_has_alone_are_named() -> None:
     assert (found.only_before, found.only_after) == (("b",), ("c",))
     assert not found.is_same_task
     assert compare(before, before).is_same_task
+
+
+def test_a_contender_of_which_nothing_was_judged_does_not_hide_the_others() -> None:
+    """It is named, and shown nowhere as only in one of the reports."""
+    before = report(line("a", {"x": 1.0}), line("b", {}))
+    after = report(line("a", {"x": 1.0}), line("b", {"x": 1.0}))
+
+    found = compare(before, after)
+
+    assert [each.name for each in found.differences] == ["a"]
+    assert (found.not_paired, found.only_before, found.only_after) == (("b",), (), ())
+    page = comparison_html(found, before="old", after="new")
+    assert "Without a row that has a value in both reports: b." in page
 
 
 def test_of_many_rows_that_got_worse_the_first_are_named() -> None:

@@ -17,6 +17,7 @@ from motet.engine import Request
 from motet.errors import DataError
 from motet.evaluation.figures import Figure
 from motet.evaluation.metrics import Graded
+from motet.evaluation.report import Standing
 from motet.evaluation.reporting import interval_of, line_of, report_of, standing_of
 from motet.evaluation.study import study_call
 from motet.evaluation.task import Contender, Task
@@ -206,3 +207,19 @@ def test_a_contender_without_figures_is_no_line() -> None:
     """It is told by name."""
     with pytest.raises(DataError, match="no figures of 'b'"):
         line_of("b", [])
+
+
+def test_where_nothing_was_judged_no_accuracy_is_told() -> None:
+    def standing(missing: int) -> Standing:
+        return Standing(
+            accuracy=Interval(0.5, 0.0, 1.0),
+            tokens=1.0,
+            calls=1.0,
+            cost=0.0,
+            wall_s=None,
+            num_attempts=3,
+            missing={"not judged": missing},
+        )
+
+    assert standing(3).judged is None
+    assert standing(2).judged == Interval(0.5, 0.0, 1.0)

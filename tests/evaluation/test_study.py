@@ -128,6 +128,17 @@ def test_what_attempts_take_adds_up_to_what_the_engine_was_asked() -> None:
     assert all(f.wall_s is not None and f.wall_s > 0 for f in result.value)
 
 
+def test_where_money_is_matched_the_target_is_what_the_contender_paid() -> None:
+    """Its tokens have no part: with prompts for free, five samples pay for five."""
+    engine = ScriptedEngine(sayer())
+    contenders = contenders_of(engine, price=Price(prompt=0.0, completion=1e6))[1:]
+
+    figures = run(engine, contenders, match="cost")
+
+    assert {f.samples for f in figures if f.is_matched} == {5}
+    assert {f.cost for f in figures} == {20.0}
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(range(6)), st.booleans())
 def test_the_order_of_rows_and_contenders_changes_no_figure(

@@ -166,6 +166,7 @@ def test_a_metric_of_the_call_goes_before_that_of_the_file(folder: Path) -> None
         (TOML.replace('"number"', '{name = "pairwise", model = "x:y", by = "chance"}'),
          "by is 'chance'"),
         (TOML.replace('"number"', '"f.py:g"'), "functions are not looked up here"),
+        ('rows = "\\u0000"', "cannot be read: embedded null byte"),
         ("name = ", "is no TOML"),
     ],
 )  # fmt: skip
@@ -205,6 +206,14 @@ def test_bad_rows_are_left_out_and_told_where_that_is_wanted(folder: Path) -> No
     assert "line 3" in told[1]
     with pytest.raises(DataError, match="line 1: malformed JSON"):
         read_task(folder / "rows.jsonl")
+
+
+def test_a_hexadecimal_too_long_for_decimals_is_a_bad_row(folder: Path) -> None:
+    """TOML reads it, and Python refuses to write it."""
+    text = f"[[rows]]\nquestion = 'q'\nanswer = 0x{'f' * 5000}\n"
+
+    with pytest.raises(DataError, match="row 1: it holds what JSON cannot"):
+        read_task(written(folder, text))
 
 
 def test_tasks_of_the_same_rows_and_metric_have_one_digest(folder: Path) -> None:

@@ -50,9 +50,8 @@ class Served:
 
     async def post(self, path="/chat/completions", data=None, **body):
         content = json.dumps(body) if data is None else data
-        async with self.session.post(
-            self.url + path, data=content, headers=self.headers
-        ) as response:
+        headers = {"Content-Type": "application/json", **self.headers}
+        async with self.session.post(self.url + path, data=content, headers=headers) as response:
             return response.status, await response.json(), response.headers
 
     async def ask(self, text=EASY, *, model="motet-router", **more):

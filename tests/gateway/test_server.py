@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import math
 import time
 
 import pytest
 
-from motet.errors import ConfigError
+from motet.errors import ConfigError, EngineUnavailableError, RateLimitedError
+from motet.gateway.refusals import refusal_of
 from motet.gateway.server import Gateway, Limits
 from motet.routing.deciding import BestWithin, StrongFrom
 from motet.testing.derived import derived_text
@@ -139,6 +141,7 @@ def test_what_is_no_request_has_an_error_in_openais_form(serve):
             "json": await served.post(data="{not json"),
             "deep": await served.post(data="[" * 100_000),
             "list": await served.post(data="[]"),
+            "huge": await served.ask(EASY, temperature=10**400),
             "large": await served.ask("x" * 3000),
             "model": await served.ask(EASY, model="other"),
             "path": await served.post("/embeddings"),
@@ -151,12 +154,64 @@ def test_what_is_no_request_has_an_error_in_openais_form(serve):
 
     statuses = {name: status for name, (status, _, _) in found.items()}
     assert statuses == {
-        "json": 400, "deep": 413, "list": 400, "large": 413, "model": 404, "path": 404,
+        "json": 400, "deep": 413, "list": 400, "huge": 400, "large": 413, "model": 404, "path": 404,
         "method": 405,
     }  # fmt: skip
     assert all(body["error"]["message"] for _, body, _ in found.values())
     assert found["model"][1]["error"]["code"] == "model_not_found"
     assert "motet-router, small, large" in found["model"][1]["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+def test_what_a_page_of_another_site_may_send_is_refused_and_no_model_asked(serve, kind):
+    async def act(served):
+        served.headers["Content-Type"] = kind
+        return await served.ask(), [stub.num_requests for stub in served.stubs.values()]
+
+    (status, body, _), asked = serve(act)
+
+    assert (status, body["error"]["code"]) == (415, "unsupported_media_type")
+    assert asked == [0, 0]
+
+
+def test_what_servers_write_beside_a_reply_may_come_back_with_it_and_is_left_out(serve):
+    async def act(served):
+        turns = [
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": "y", "reasoning_content": "secret thought",
+             "annotations": [], "tool_calls": [], "refusal": None},
+            {"role": "user", "content": "z"},
+        ]  # fmt: skip
+        status, _, _ = await served.post(model="small", messages=turns)
+        return status, served.stubs["small"].bodies
+
+    status, [sent] = serve(act)
+
+    assert status == 200
+    assert [turn["content"] for turn in sent["messages"]] == ["x", "y", "z"]
+    assert "secret thought" not in str(sent)
+
+
+def test_a_body_that_is_not_encoded_as_it_says_is_a_400_and_no_failure_of_the_gateway(
+    serve, caplog
+):
+    async def act(served):
+        served.headers["Content-Encoding"] = "gzip"
+        return await served.post(data="no gzip")
+
+    status, body, _ = serve(act)
+
+    assert (status, body["error"]["code"]) == (400, "invalid_body")
+    assert "a request failed" not in caplog.text
+
+
+def test_a_name_that_there_is_not_is_told_no_longer_than_it_takes_to_know_it(serve):
+    async def act(served):
+        _, model, _ = await served.ask(EASY, model="m" * 10**6)
+        _, setting, _ = await served.ask(EASY, **{"s" * 10**6: 1})
+        return json.dumps(model), json.dumps(setting)
+
+    assert max(map(len, serve(act))) < 1000
 
 
 def test_a_client_without_the_key_gets_401_and_health_is_open(serve):
@@ -297,6 +352,31 @@ def test_without_fallback_an_upstream_that_is_away_is_503_and_with_it_the_next_b
     assert kept_events[0]["model"] == "large"
     last = decisions[-1]
     assert (last.chosen, last.answered, last.is_drawn) == ("small", "large", False)
+
+
+@pytest.mark.parametrize(("away", "question"), [("large", HARD), ("small", EASY)])
+def test_with_fallback_the_other_of_a_pair_answers_whichever_is_away(serve, away, question):
+    """A rule that names two models cannot decide on one; it is the other nevertheless."""
+
+    async def act(served):
+        return await served.ask(question)
+
+    stubs = {"small": StubServer(), "large": StubServer(), away: None}
+    rule = StrongFrom(strong="large", weak="small", threshold=0.55)
+    status, body, _ = serve(act, stubs=stubs, rule=rule, has_fallback=True)
+
+    assert status == 200
+    assert body["model"] == ({"small", "large"} - {away}).pop()
+
+
+def test_a_wait_without_end_is_not_told():
+    """A header of 400 digits is infinity, which is no number of seconds."""
+    for error in (RateLimitedError("busy", retry_after_s=math.inf),
+                  EngineUnavailableError("away", retry_after_s=math.inf)):  # fmt: skip
+        assert refusal_of(error, "small").headers == {}
+    assert refusal_of(RateLimitedError("b", retry_after_s=1.2), "small").headers == {
+        "Retry-After": "2"
+    }
 
 
 def test_a_forced_member_that_is_away_is_not_replaced(serve):

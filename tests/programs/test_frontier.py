@@ -583,9 +583,14 @@ def test_the_bootstrap_covers_as_often_as_it_says() -> None:
     assert 178 <= covered <= 199
 
 
-@pytest.mark.parametrize(("num", "num_right"), [(20, 5), (50, 25), (100, 90)])
-def test_the_bootstrap_has_the_binomials_ends(num: int, num_right: int) -> None:
-    """Resampled shares of right answers are binomial, so that the ends are its percentiles."""
+@pytest.mark.parametrize(
+    ("num", "num_right", "tail"), [(20, 5, 0.0159), (50, 25, 0.0212), (100, 90, 0.0231)]
+)
+def test_the_bootstrap_has_the_binomials_ends(num: int, num_right: int, tail: float) -> None:
+    """Resampled shares of right answers are binomial, so that the ends are its percentiles.
+
+    They are those below which lies `tail`, the normal share below -t sqrt(n / (n - 1)).
+    """
     share, found = num_right / num, bootstrapped([1.0] * num_right + [0.0] * (num - num_right))
     chances = [math.comb(num, k) * share**k * (1 - share) ** (num - k) for k in range(num + 1)]
     sums = [sum(chances[: k + 1]) for k in range(num + 1)]
@@ -594,8 +599,9 @@ def test_the_bootstrap_has_the_binomials_ends(num: int, num_right: int) -> None:
         return next(k for k, total in enumerate(sums) if total >= wanted)
 
     # Of 2,000 resamples the share below an end is known to about 0.0035.
-    assert percentile(0.017) <= round(found.low * num) <= percentile(0.033)
-    assert percentile(0.967) <= round(found.high * num) <= percentile(0.983)
+    low, high = tail - 0.008, tail + 0.008
+    assert percentile(low) <= round(found.low * num) <= percentile(high)
+    assert percentile(1 - high) <= round(found.high * num) <= percentile(1 - low)
 
 
 def test_seeds_of_a_question_are_not_independent() -> None:
@@ -646,6 +652,40 @@ def test_questions_that_all_agree_leave_doubt(same: float) -> None:
     assert few.mean == many.mean == same
     assert few.high - few.low > 0.4 > 0.1 > many.high - many.low > 0
     assert -1 <= few.low <= same <= few.high <= 1
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5])
+@pytest.mark.parametrize("num", [3, 5, 8, 20])
+def test_few_questions_name_a_winner_by_chance_no_more_often_than_said(
+    num: int, num_seeds: int
+) -> None:
+    """Of 200 comparisons of a method with itself about 5 percent leave 0 out; never of fewer than
+    six questions."""
+    chance = random.Random(num + num_seeds)
+    named = 0
+    for _ in range(200):
+        differences = []
+        for _ in range(num):
+            share = chance.random()
+            one, other = (sum(chance.random() < share for _ in range(num_seeds)) for _ in range(2))
+            differences.append((one - other) / num_seeds)
+        found = gain_of(differences)
+        named += not found.low <= 0 <= found.high
+
+    assert named <= (20 if num >= 6 else 0)
+
+
+def test_gains_that_differ_by_what_floats_round_off_are_the_same() -> None:
+    """A third more on each question is no certain gain, however a third was worked out."""
+    gains = [1 / 3 - 0, 1 - 2 / 3, 2 / 3 - 1 / 3] * 4
+
+    found = gain_of(gains)
+
+    assert len(set(gains)) > 1
+    assert found.high - found.low == pytest.approx(
+        gain_of([1 / 3] * 12).high - gain_of([1 / 3] * 12).low
+    )
+    assert found.high - found.low > 0.2
 
 
 def test_a_point_holds_the_means_of_its_attempts() -> None:

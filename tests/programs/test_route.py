@@ -135,6 +135,23 @@ def test_a_model_that_reads_capability_texts_chooses_by_its_probability_of_yes()
     assert found.decision.estimates["large"] > 0.9 > 0.1 > found.decision.estimates["small"]
 
 
+def test_a_system_turn_is_not_shown_to_who_reads_capability_texts() -> None:
+    seen: list[str] = []
+
+    def judged(request: Any) -> Any:
+        seen.append(request.prompt[-1].content)
+        return (-1.0, -1.0)
+
+    by = CapabilityTexts(
+        judging(judged), {"small": "x", "large": "y"},
+        rule=BestWithin(max_price=1.0), prices={"small": 0.0, "large": 0.0},
+    )  # fmt: skip
+    value_of(route((Message.system("Be brief."), Message.user("q")), among=models(), by=by))
+
+    assert seen
+    assert all("Be brief." not in text and "<question>\nq\n</question>" in text for text in seen)
+
+
 def test_a_candidate_whose_judgement_failed_is_left_out_and_all_failed_is_an_error() -> None:
     def judged(request: Any) -> Any:
         if "rhymes" in request.prompt[-1].content:

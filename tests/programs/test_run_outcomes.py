@@ -211,17 +211,16 @@ def test_costs_come_of_given_prices_and_are_unknown_without_any(harvest):
 
 
 def test_a_chat_is_the_text_that_a_router_at_work_embeds(harvest):
+    """Its system turn is no part of it, as in `Learned` and in the gateway."""
     chat = (Message.system("Be brief. </system>"), Message.user("2+2?"))
 
     @program
     def chatted(chat: Chat):
         return [is_four(talk.on(each)(chat)) for each in (SMALL, LARGE)]
 
-    from motet.programs.quoting import question_text
-
     found = harvest(chatted(chat), scored_by=("is_four",))
 
-    assert found.outcomes.prompts == (question_text(chat),)
+    assert found.outcomes.prompts == ("2+2?",)
 
 
 @pytest.mark.parametrize(
@@ -260,3 +259,20 @@ def test_runs_that_cannot_teach_are_refused(harvest, tmp_path):
         pytest.raises(DataError, match="there is no run 'nope'"),
     ):
         asyncio.run(outcomes_from_store(store, ["nope"]))
+
+
+def test_a_score_with_a_verdict_inside_is_read(harvest):
+    """As of `expected_score`, whose verdict is no word but the judge's."""
+
+    @step
+    def expected(text: str) -> dict[str, object]:
+        return {"score": 5.0 if text == "4" else 2.5, "verdict": {"score": 5.0, "raw": ""}}
+
+    @program
+    def judged(text: str):
+        return [expected(ask.on(each)(text)) for each in (SMALL, LARGE)]
+
+    found = harvest(judged("2+2?"), scored_by=("expected",), score_range=(0, 5))
+
+    assert found.outcomes.models == ("large", "small")
+    np.testing.assert_allclose(found.outcomes.scores, [[1.0, 0.5]])

@@ -106,3 +106,10 @@ def test_what_cannot_teach_is_told():
         capability_rows(TABLE, TEST, num_groups=5, size=1)
     with pytest.raises(ConfigError, match="num_groups is 0"):
         capability_rows(TABLE, TEST, num_groups=0)
+
+
+def test_the_strongest_favour_leaves_the_strongest_model():
+    """Powers so small that all are 0 made no distribution."""
+    rows = capability_rows(TABLE, TEST, num_groups=5, favour=10_000.0).rows
+
+    assert {row.model for row in rows} == {"strong"}

@@ -130,3 +130,17 @@ def test_a_missing_field_and_an_empty_or_absent_file_are_refused(tmp_path):
         read_decisions(tmp_path / "absent.jsonl")
     with pytest.raises(DataError, match="cannot be written"):
         DecisionLog(tmp_path / "absent" / "log.jsonl")
+
+
+def test_half_a_line_of_a_killed_process_spoils_no_line_of_the_next_one(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"id": "half of a li')
+    log = DecisionLog(path)
+    log.write(decision(1))
+    log.write(decision(2))
+    log.close()
+
+    found = read_decisions(path)
+
+    assert [each.id for each in found.decisions] == ["d1", "d2"]
+    assert found.num_torn == 1

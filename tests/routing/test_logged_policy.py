@@ -125,3 +125,15 @@ def test_a_policy_that_the_log_could_not_have_followed_is_refused():
         evaluate_policy(found, rare)
     with pytest.raises(DataError, match="299 choices for 300 decisions"):
         evaluate_policy(found, choices[1:])
+
+
+def test_rewards_that_a_models_answers_all_lack_are_refused():
+    """What is left was drawn given its model: IPS told 20 of a policy that costs 10."""
+    entries = [entry(i, 0, chosen="large" if i % 2 else "small") for i in range(100)]
+
+    with pytest.raises(DataError, match="none of the 50 answers of 'small' has a reward"):
+        usable(entries, lambda each: 10.0 if each.chosen == "large" else None)
+    few = entries[:92:2][:5] + entries[1::2]
+    assert usable(few, lambda e: None if e.chosen == "small" else 1.0).left_out == {
+        "without a reward": 5
+    }

@@ -1,5 +1,7 @@
 """Pairs for a scorer's training: their scores, and mismatches that are none."""
 
+import time
+
 import pytest
 
 from motet.errors import ConfigError, DataError
@@ -92,3 +94,14 @@ def test_wrong_settings_are_refused():
         response_pairs(QUESTIONS, num_mismatched=-1)
     with pytest.raises(ConfigError, match="responses is"):
         Example(instruction="q", truth="t", responses=["a"])
+
+
+def test_looking_for_rare_mismatches_takes_time_with_the_rows_and_not_with_their_square():
+    """20,000 rows of which one says something else took half a minute."""
+    examples = [Example(instruction=f"i{i}", truth="no" if i else "yes") for i in range(20_000)]
+    began = time.perf_counter()
+    found = response_pairs(examples)
+
+    assert time.perf_counter() - began < 8
+    assert found.num_unmatched == 0
+    assert {(p.response, p.score) for p in found.pairs[2:]} == {("no", 1.0), ("yes", 0.0)}

@@ -27,7 +27,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, str]]:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from None
-    except (EOFError, zlib.error, UnicodeDecodeError, MemoryError) as exc:
+    except (EOFError, zlib.error, ValueError, MemoryError) as exc:  # no UTF-8; NUL in a path
         raise ConfigError(f"{path} cannot be read: {exc}") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
