@@ -62,8 +62,9 @@ def eval_task(
             "-o",
             metavar="FOLDER",
             rich_help_panel=_OUTPUT,
-            help="Gets report.html, report.json, figures.jsonl and the run. Started again with the "
-            "same folder, the command goes on. With --compare: the file of the page.",
+            help="Required. Gets report.html, report.json, figures.jsonl and the run. Started again "
+            "with the same folder, the command goes on. With --compare, where it may be left out: "
+            "the file of the page.",
         ),
     ] = None,
     metric: Annotated[
@@ -355,6 +356,7 @@ class _Evaluation(TyperGroup):
     ) -> Any:
         if not args or args[0] in self.commands or args[0] in ("-h", "--help"):
             return super().make_context(info_name, args, parent, **extra)
+        _refuse_half_a_comparison(args)
         if not args[0].startswith("-"):
             _refuse_misspelt(args[0], [name for name in self.commands if name != TASK])
         return self.commands[TASK].make_context(info_name, args, parent, **extra)
@@ -377,6 +379,19 @@ def _refuse_misspelt(word: str, names: list[str]) -> None:
         raise CommandError(
             f"motet eval has no command {word!r}, and there is no file of that name",
             f"did you mean `motet eval {close[0]}`?",
+        )
+
+
+def _refuse_half_a_comparison(args: list[str]) -> None:
+    """Refuse --compare with fewer than two reports behind it, and say how it is written."""
+    if "--compare" not in args or "--help" in args or "-h" in args:
+        return
+    at = args.index("--compare")
+    reports = [each for each in args[at + 1 : at + 3] if not each.startswith("-")]
+    if len(reports) < 2:
+        raise CommandError(
+            "--compare takes two reports",
+            "write --compare BEFORE AFTER, each a folder of `motet eval` or its report.json",
         )
 
 

@@ -13,6 +13,8 @@ from motet.cli.failures import FAILED, CommandError
 from motet.cli.locks import lock
 
 _STATE, _STORE = "study.json", "runs.db"
+DIGEST_OF = "digest of "
+"""Begins the names of what a signature holds as a digest, which says nothing to a reader."""
 _SEARCH = "motet eval search"
 
 
@@ -113,6 +115,11 @@ class Folder:
                 "give another --out",
             )
         for name, value in self._signature.items():
+            if before.get(name) != value and name.startswith(DIGEST_OF):
+                raise CommandError(
+                    f"{name.removeprefix(DIGEST_OF)} changed since {self.path} was begun",
+                    "undo the change to go on, or give another --out",
+                )
             if before.get(name) != value:
                 raise CommandError(
                     f"{self.path} was begun with {name} {_cut(before.get(name))}, not {_cut(value)}",

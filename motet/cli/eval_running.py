@@ -47,8 +47,9 @@ def tell_left_out(bad: Sequence[str]) -> None:
 class _Keeper:
     """Writes down which run it is before it asks anything, and counts attempts."""
 
-    def __init__(self, folder: Folder, attempt: str) -> None:
+    def __init__(self, folder: Folder, attempt: str, *, is_quiet: bool) -> None:
         self._folder = folder
+        self._is_told = is_quiet or folder.run_id is None
         self._attempt = attempt
         self.num_done = 0
         self.is_paid = False
@@ -67,6 +68,9 @@ class _Keeper:
                     task.cancel()  # before anything is asked: it could not be gone on with
         elif isinstance(event, CallFinished):
             self.is_paid = self.is_paid or event.usage.tokens > 0
+            if self.is_paid and not self._is_told:
+                self._is_told = True
+                note(f"{self._folder.path} holds a study; going on with it")
             if event.operation == self._attempt:
                 self.num_done += 1
                 self.on_attempt(self.num_done)
@@ -99,10 +103,8 @@ def run_in_folder(
     """
     from motet.runtime.running import arun
 
-    keeper = _Keeper(folder, work.attempt)
+    keeper = _Keeper(folder, work.attempt, is_quiet=is_quiet)
     is_new = folder.run_id is None
-    if not is_new and not is_quiet:
-        note(f"{folder.path} holds a study; going on with it")
 
     async def run() -> Result[Any]:
         return await arun(
@@ -121,7 +123,9 @@ def run_in_folder(
         with _shown(keeper, work.total, is_quiet=is_quiet):
             result = run_interruptibly(run(), lambda: "the same command, started again")
             keeper.on_attempt(work.total)
-            return result
+        if not (is_new or is_quiet or keeper.is_paid):
+            note(f"{folder.path} holds this study, finished; no model was asked")
+        return result
     except asyncio.CancelledError:
         if keeper.error is not None:
             raise keeper.error from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_checking import refuse_wrong_settings
 from motet.cli.eval_contenders import read_contenders, split_settings
-from motet.cli.eval_folder import Folder
+from motet.cli.eval_folder import DIGEST_OF, Folder
 from motet.cli.eval_running import Work, run_in_folder, tell_left_out
 from motet.cli.executing import opened_observers
-from motet.cli.failures import FAILED, OK, CommandError
+from motet.cli.failures import BUDGET, FAILED, LIMIT_OPTION, OK, CommandError, describe
 from motet.cli.loading import find_function
 from motet.cli.settings import read_settings
 from motet.cli.terminal import as_json, counted, note, one_line, show_table, shown_usage, write
-from motet.errors import ConfigError
+from motet.digest import digest_bytes
+from motet.errors import BudgetExhaustedError, ConfigError, RunFailedError
+from motet.search.settings import whole
 
 if TYPE_CHECKING:
     from motet.cli.settings import Settings
@@ -41,6 +43,14 @@ _SETTINGS = (
 )  # fmt: skip
 _JUDGED = ("judge", "pairwise")
 """Metrics that ask a model."""
+_WHOLE = {
+    "num_rows": "-n", "seeds": "--seeds", "max_tokens": "--max-tokens",
+    "sample_tokens": "--sample-tokens", "max_samples": "--max-samples",
+    "concurrency": "--concurrency",
+}  # fmt: skip
+"""Values that are whole numbers from 1, and the options that give them."""
+_MOST_SAID = 300
+"""Characters of a sentence on failures."""
 _MATCHING = ("match", "max_tokens", "temperature", "max_samples", "sample_tokens")
 
 
@@ -50,10 +60,9 @@ def task_command(values: dict[str, Any]) -> int:
 
     if values["task"] is None:
         raise CommandError("no task is named", "give a task file, JSON lines or a data set's name")
-    if values["out"] is None:
-        raise CommandError(
-            "no folder is named", "give --out FOLDER: it gets the report and the run"
-        )
+    for name, option in _WHOLE.items():
+        if values[name] is not None:
+            whole(option, values[name])
     settings = read_settings(**{name: values[name] for name in _SETTINGS})
     bad: list[str] = []
     file = _read(values, settings, bad)
@@ -80,6 +89,12 @@ def task_command(values: dict[str, Any]) -> int:
     )
     work = Work(call=call, attempt=ATTEMPT, total=len(cells_of(task, contenders, values["seeds"])))
     signature = _signature(values, task, contenders, settings)
+    budget = settings.budget or file.budget
+    if values["out"] is None:
+        raise CommandError(
+            "no folder for the report is named",
+            "give --out FOLDER, where the report and the run are kept",
+        )
     is_quiet = values["quiet"]
     with opened_observers(events=values["events"], is_quiet=True) as observers:
         folder = Folder(values["out"], signature, (FIGURES, REPORT, PAGE), COMMAND)
@@ -87,21 +102,40 @@ def task_command(values: dict[str, Any]) -> int:
             tell_left_out(bad)
             if folder.run_id is None:
                 refuse_wrong_settings(contenders, task)
-            result = run_in_folder(
-                work,
-                folder,
-                settings,
-                observers,
-                is_quiet=is_quiet,
-                seed=settings.seed,
-                budget=settings.budget or file.budget,
-            )
+            with _budget_of_file(values["task"] if settings.budget is None else None):
+                result = run_in_folder(
+                    work,
+                    folder,
+                    settings,
+                    observers,
+                    is_quiet=is_quiet,
+                    seed=settings.seed,
+                    budget=budget,
+                )
             _tell(task, contenders, result, folder, values, num_left_out=len(bad))
     return FAILED if bad else OK
 
 
+@contextlib.contextmanager
+def _budget_of_file(path: str | None) -> Iterator[None]:
+    """Name the file's setting where the budget that ends a run is the file's."""
+    try:
+        yield
+    except RunFailedError as exc:
+        cause = exc.__cause__
+        if path is None or not isinstance(cause, BudgetExhaustedError):
+            raise
+        failure = describe(exc)
+        raise CommandError(
+            failure.message,
+            f"raise {cause.limit} of budget in {path}, or give {LIMIT_OPTION[cause.limit]}; the "
+            "same command goes on: what is finished is not paid for again",
+            code=BUDGET,
+        ) from exc
+
+
 def _read(values: dict[str, Any], settings: Settings, bad: list[str]) -> TaskFile:
-    from motet.evaluation.task_files import NO_DATA, read_task
+    from motet.evaluation.task_files import NO_DATA, NO_FOLDER, read_task
 
     is_typed = values["metric"] is not None
     is_own = is_typed or not values["task"].endswith(".toml")
@@ -116,7 +150,7 @@ def _read(values: dict[str, Any], settings: Settings, bad: list[str]) -> TaskFil
             on_bad_row=bad.append,
         )
     except ConfigError as exc:
-        if NO_DATA not in str(exc):
+        if NO_DATA not in str(exc) and NO_FOLDER not in str(exc):
             raise
         raise CommandError(str(exc), "name it by --data FOLDER or MOTET_DATA") from exc
     if values["judge"] is None or values["metric"] is not None:
@@ -193,13 +227,27 @@ def _signature(
         "judge": values["judge"],
         "instruction": task.instruction,
         "inputs": dict(task.inputs),
-        "digest of rows and metric": task.digest,
+        f"{DIGEST_OF}rows and metric": task.digest,
         "seeds": values["seeds"],
         "seed": settings.seed,
         "price_prompt": settings.price_prompt,
         "price_completion": settings.price_completion,
         **{name: values[name] for name in _MATCHING},
+        **_sources(task, contenders),
     }
+
+
+def _sources(task: Task, contenders: Sequence[Contender]) -> dict[str, str]:
+    """Return the digest of each Python file of the user's that a program or metric stands in."""
+    functions = [each.program.function for each in contenders]
+    functions += [own] if (own := getattr(task.metric, "function", None)) is not None else []
+    modules = {function.__module__ for function in functions}
+    found = {}
+    for name in sorted(modules):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is not None and name.partition(".")[0] != "motet":
+            found[f"{DIGEST_OF}{Path(path).name}"] = digest_bytes(Path(path).read_bytes())
+    return found
 
 
 def _tell(
@@ -215,27 +263,39 @@ def _tell(
     from motet.evaluation.html import report_html
     from motet.evaluation.report_files import report_json
     from motet.evaluation.reporting import report_of
-    from motet.evaluation.verdicts import verdicts_of
+    from motet.evaluation.verdicts import reasons_of, verdicts_of
 
     report = report_of(task, contenders, result, match=values["match"], num_left_out=num_left_out)
     figures = result.value
     shown = report_json(report)
     folder.write(FIGURES, "".join(as_json(asdict(figure)) + "\n" for figure in figures))
     folder.write(REPORT, shown)
-    folder.write(PAGE, report_html(report, figures))
+    folder.write(PAGE, report_html(report, figures, task.rows))
     if values["as_json"]:
         write(as_json(asdict(report)))
     else:
         show_fitting(lambda digits: table_of(report, digits=digits))
+        for sentence in legend_of(report):
+            note(sentence)
+    for sentence in () if values["as_json"] and values["quiet"] else reasons_of(figures):
+        note(one_line(sentence, _MOST_SAID))
     if values["quiet"]:
         return
-    if any(line.matched is not None for line in report.lines) and not values["as_json"]:
-        note("VOTES: accuracy of self-consistency of the same compute; GAIN: over it")
     for sentence in verdicts_of(report):
         note(sentence)
     num_own = sum(not figure.is_matched for figure in figures)
     note(f"{counted(num_own, 'attempt')}  {shown_usage(result.usage, result.cost, None)}")
     note(f"{PAGE}, {REPORT} and {FIGURES} are in {folder.path}")
+
+
+def legend_of(report: Report) -> list[str]:
+    """Return what explains columns and cells of the table."""
+    said = []
+    if any(line.matched is not None for line in report.lines):
+        said.append("VOTES: accuracy of self-consistency of the same compute; GAIN: over it")
+    if any(line.own.wall_s is None for line in report.lines):
+        said.append("SECONDS -: every attempt was cut in two when the command ended and went on")
+    return said
 
 
 def table_of(report: Report, *, digits: int = 1) -> Table:
@@ -246,6 +306,7 @@ def table_of(report: Report, *, digits: int = 1) -> Table:
         digits: Of the ends of intervals.
     """
     from motet.evaluation.html import missing_reasons
+    from motet.evaluation.money import money
 
     lines = report.lines
     reasons = missing_reasons(lines)
@@ -265,7 +326,7 @@ def table_of(report: Report, *, digits: int = 1) -> Table:
             cells += interval_cells(line.gain, "+", digits=digits)
         if len(lines) > 1:
             cells += interval_cells(line.lead, "+", digits=digits)
-        cells += [f"{own.tokens:.0f}", *([f"{own.cost:.4g}"] if has_cost else [])]
+        cells += [f"{own.tokens:.0f}", *([money(own.cost)] if has_cost else [])]
         cells.append("-" if own.wall_s is None else f"{own.wall_s:.2f}")
         rows.append([*cells, *(str(own.missing.get(reason, 0)) for reason in reasons)])
     return columns, rows

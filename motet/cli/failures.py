@@ -41,6 +41,16 @@ from motet.errors import (
 
 OK, FAILED, USAGE, STORE, ENGINE, BUDGET = 0, 1, 2, 3, 4, 5
 BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+LIMIT_OPTION = {
+    "max_tokens": "--budget-tokens",
+    "max_calls": "--budget-calls",
+    "max_cost": "--budget-cost",
+    "timeout_s": "--timeout",
+}
+"""The option that gives each limit of a run's budget."""
+_PRICE = "; give Model(..., price="
+"""Begins the advice of an error of a model without a price."""
+_LACKS_EMBED = re.compile(r"\b(?:needs|lacks) (?:\w+, )*embed\b")
 
 
 class CommandError(Exception):
@@ -114,7 +124,13 @@ def describe(error: MotetError) -> Failure:
     cause = cause_of(error)
     notes = "".join(f" ({note})" for note in getattr(cause, "__notes__", ()))
     notes = re.sub(r"\b1 attempts\b", "1 attempt", notes)
-    return Failure(exit_code(error), f"{cause}{notes}", _hint(cause))
+    return Failure(exit_code(error), f"{_without_python(cause)}{notes}", _hint(cause))
+
+
+def _without_python(error: MotetError) -> str:
+    """Return what an error says, without advice for who writes Python, which the hint replaces."""
+    is_unpriced = isinstance(error, ConfigError) and _PRICE in str(error)
+    return str(error).partition(_PRICE)[0] if is_unpriced else str(error)
 
 
 def _hint(error: MotetError) -> str | None:
@@ -127,18 +143,17 @@ def _hint(error: MotetError) -> str | None:
             "`motet models --url URL` lists the models of a server, `motet models` the local ones"
         )
     if isinstance(error, CapabilityError):
+        if _LACKS_EMBED.search(str(error)):
+            return "local:minilm embeds texts, and so do servers of embedding models"
         return (
             "vLLM servers and local:smollm2 can do most of what a model may lack; a vote needs no "
             "scores: best-of-n(choose='majority')"
         )
     if isinstance(error, BudgetExhaustedError):
-        option = {
-            "max_tokens": "--budget-tokens",
-            "max_calls": "--budget-calls",
-            "max_cost": "--budget-cost",
-            "timeout_s": "--timeout",
-        }.get(error.limit)
+        option = LIMIT_OPTION.get(error.limit)
         return f"raise {option} and resume: what is finished is not paid for again"
+    if isinstance(error, ConfigError) and _PRICE in str(error):
+        return "give --price-prompt and --price-completion, 0 where it is free"
     if isinstance(error, StoreError) and "another process" not in str(error):
         return "name another store by --store PATH, or none by --store none; see `motet doctor`"
     if isinstance(error, ReplayMismatchError):

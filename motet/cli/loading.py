@@ -109,7 +109,12 @@ def find_function(text: str) -> Any:
     if not separator or not path.endswith(".py"):
         raise CommandError(f"{text!r} is no function", "write it as file.py:name")
     found = getattr(load_file(path), attribute, None)
-    if isinstance(found, Operation) or not callable(found):
+    if isinstance(found, Operation):
+        raise CommandError(
+            f"{text} is a {found.kind}, and a plain function is needed here",
+            "name a function that is not decorated",
+        )
+    if not callable(found):
         raise CommandError(f"{path} has no function {attribute!r}")
     return found
 

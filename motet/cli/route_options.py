@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from motet.cli.failures import CommandError
+from motet.errors import DataError
 
 if TYPE_CHECKING:
     from motet.routing.deciding import Prices, Rule
@@ -87,3 +89,22 @@ def rule_and_prices(
 
     found = {name: number for name, (number,) in named_numbers("--price", prices, known).items()}
     return HighestScore() if rule is None else find_rule(rule), found
+
+
+def check_rule(rule: Rule, prices: Prices, models: Sequence[str]) -> None:
+    """Refuse a rule that cannot decide among `models`, before a prompt is embedded.
+
+    Raises:
+        CommandError: It allows none of them, or lacks a price; the hint names the option for it.
+    """
+    scores = dict.fromkeys(models, 0.5)
+    try:
+        rule.decide(scores, prices)
+    except DataError as exc:
+        lacking = [name for name in models if name not in prices]
+        hint = None
+        with contextlib.suppress(DataError):
+            rule.decide(scores, dict.fromkeys(models, 0.0))
+            if lacking:
+                hint = "give it by " + " ".join(f"--price {name}=NUMBER" for name in lacking)
+        raise CommandError(f"the rule {rule!r} does not fit: {exc}", hint) from exc

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_folder import write_file
 from motet.cli.failures import OK, CommandError
-from motet.cli.route_options import rule_and_prices
+from motet.cli.route_options import check_rule, rule_and_prices
 from motet.cli.route_runs import told_left_out
 from motet.cli.terminal import as_json, counted, note, show_table, write
 from motet.errors import DataError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from motet.routing.intervals import Interval
     from motet.routing.logged_policy import PolicyReport, Reward, Usable
 
+FARTHEST = 0.1
+"""Share by which the sum of the weights may miss the number of decisions and not be told."""
 COLUMNS = ["OF", "ESTIMATOR", "VALUE", "95%", "EFFECTIVE SIZE", "LARGEST WEIGHT"]
 
 
@@ -80,6 +82,12 @@ def policy_command(asked: LogQuestion, embedded: Callable[[Sequence[str]], Any])
             f"{name}: {counted(report.num_decisions, 'decision')}, of which the policy takes "
             f"{report.num_matches:,} as they were drawn{told_left_out(found.left_out)}"
         )
+        if abs(report.weight_sum / report.num_decisions - 1) > FARTHEST:
+            note(
+                f"{name}: the weights sum to {report.weight_sum:,.0f}, of "
+                f"{counted(report.num_decisions, 'decision')}: these should be alike, so maybe what "
+                "is scored depends on the model, or the log is short"
+            )
     if file.num_torn:
         note(f"{counted(file.num_torn, 'line')} of the log cut short and passed over")
     if asked.out is not None:
@@ -152,7 +160,7 @@ class _Policy:
         """
         members = sorted({model for each in decisions for model in each.propensities})
         rule, prices = rule_and_prices(self._asked.rule, self._asked.prices, members)
-        rule.decide(dict.fromkeys(members, 0.5), prices)  # a missing price is told before tokens
+        check_rule(rule, prices, members)
         estimates = self._estimates(decisions, members)
         choices = [rule.decide(each, prices).model for each in estimates]
         return choices, estimates

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from motet.cli.failures import INTERRUPTED, CommandError, InterruptedRunError
-from motet.cli.route_options import named_texts, rule_and_prices, token_prices
+from motet.cli.route_options import check_rule, named_texts, rule_and_prices, token_prices
 from motet.cli.terminal import note, one_line, write
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ async def _serve(
     from motet.gateway.server import Gateway
 
     rule, prices = rule_and_prices(serving.rule, serving.prices, tuple(models))
+    check_rule(rule, prices, tuple(models))
     embedder = _settings().make_model(serving.embedder)
     policy = Policy(
         router,

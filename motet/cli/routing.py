@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet.cli.eval_folder import write_file
 from motet.cli.failures import OK, CommandError
-from motet.cli.route_options import rule_and_prices
+from motet.cli.route_options import check_rule, rule_and_prices
 from motet.cli.route_runs import FromEval, FromRuns, outcomes_of_eval, outcomes_of_runs
 from motet.cli.terminal import as_json, counted, note, show_table, write
 
@@ -53,6 +54,7 @@ def train_command(
         raise CommandError("train on a TABLE, or else by --from-runs or --from-eval, not on both")
     else:
         outcomes = _read(table)
+    _note_missing(outcomes)
     trained = chosen.fit(outcomes, _embedded(outcomes.prompts, embedder, store))
     save(trained, out, embedder=embedder)
     note(
@@ -73,12 +75,24 @@ def eval_command(values: dict[str, Any]) -> int:
     routers = {name: find_router(name) for name in values["routers"] or ROUTERS}
     _check_place(values["out"])
     train = _read(values["table"])
+    _note_missing(train)
     if values["test"] is not None:
         test = _read(values["test"])
+        _note_missing(test, of=f" of {values['test']}")
     else:
         share = SHARE if values["share"] is None else values["share"]
         train, test = train.split(share, values["seed"])
+    num_held_out = len(test.prompts)
     test = test.complete()
+    if len(test.prompts) < num_held_out:
+        left_out = num_held_out - len(test.prompts)
+        note(f"{left_out:,} of {num_held_out:,} held-out prompts lack a cell, and are left out")
+    untrained: dict[str, str] = {}
+
+    def tell_unfit(name: str, why: str) -> None:
+        untrained[name] = why
+        note(f"{name} cannot be trained, and is left out: {why}")
+
     found = compare_routers(
         train,
         test,
@@ -89,6 +103,7 @@ def eval_command(values: dict[str, Any]) -> int:
         num_resamples=values["resamples"],
         seed=values["seed"],
         on_fitted=lambda name: note(f"{name} is trained"),
+        on_unfit=tell_unfit,
     )
     summary = {
         "models": train.models,
@@ -96,6 +111,7 @@ def eval_command(values: dict[str, Any]) -> int:
         "num_test": len(test.prompts),
         "embedder": values["embedder"],
         "routers": [asdict(each) for each in found],
+        "untrained": untrained,
     }
     if values["out"] is not None:
         text = json.dumps(json.loads(as_json(summary)), indent=2) + "\n"
@@ -164,7 +180,7 @@ def explain_command(
     how, known = rule_and_prices(rule, prices, router.models)
     if willingness is not None:
         how = WorthItsPrice(willingness=willingness)
-    how.decide(dict.fromkeys(router.models, 0.5), known)  # a missing price is told before tokens
+    check_rule(how, known, router.models)
     text = sys.stdin.read() if question == "-" else question
     vector = _embedded((text,), embedder, "none")
     found = dict(zip(router.models, map(float, router.estimate(vector)[0]), strict=True))
@@ -183,9 +199,28 @@ def explain_command(
 
 
 def _check_place(out: str | None) -> None:
-    """Refuse a file in a folder that is not there, before anything is embedded."""
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise CommandError(f"--out is {out}; there is no folder {Path(out).absolute().parent}")
+    """Refuse a file that cannot be written where it is to be, before anything is embedded."""
+    if out is None:
+        return
+    folder = Path(out).absolute().parent
+    if not folder.is_dir():
+        raise CommandError(f"--out is {out}; there is no folder {folder}")
+    if Path(out).is_dir():
+        raise CommandError(f"--out is {out}, which is a folder")
+    if not os.access(folder, os.W_OK):
+        raise CommandError(f"--out is {out}; the folder {folder} cannot be written to")
+
+
+def _note_missing(outcomes: Outcomes, of: str = "") -> None:
+    """Tell how many cells of a table have no score, and how many no cost."""
+    import numpy as np
+
+    for name, values in (("scores", outcomes.scores), ("costs", outcomes.costs)):
+        number = int(np.isnan(values).sum())
+        if number:
+            note(
+                f"{number:,} of {values.size:,} {name}{of} {'is' if number == 1 else 'are'} missing"
+            )
 
 
 def _read(path: str) -> Outcomes:

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
         limits = (self.budget_tokens, self.budget_calls, self.budget_cost, self.timeout)
         if all(limit is None for limit in limits):
             return None
+        if self.timeout == 0:
+            raise CommandError("--timeout is 0, in which nothing can be done", "leave it out")
         return Budget(
             max_tokens=self.budget_tokens,
             max_calls=self.budget_calls,
@@ -134,11 +136,20 @@ class Settings(BaseSettings):
 
         Raises:
             CommandError: The key would go to a server that the user did not name; `is_foreign`
-                says so.
+                says so. Or one of both prices is missing, or a local model lacks its `local:`.
         """
         price = None
-        if self.price_prompt is not None or self.price_completion is not None:
-            price = Price(prompt=self.price_prompt or 0.0, completion=self.price_completion or 0.0)
+        if self.price_prompt is not None and self.price_completion is not None:
+            price = Price(prompt=self.price_prompt, completion=self.price_completion)
+        elif self.is_priced:
+            given, lacking = "--price-prompt", "--price-completion"
+            if self.price_prompt is None:
+                given, lacking = lacking, given
+            raise CommandError(
+                f"{given} is given without {lacking}", f"give {lacking} too, 0 where it is free"
+            )
+        if text in _packaged():
+            raise CommandError(f"model {text!r} is no engine URL", f"did you mean local:{text}?")
         is_foreign = is_foreign or self._is_all_foreign or text == self._foreign_model
         return Model(text, price=price, api_key=self._key_for(text, is_foreign))
 
@@ -204,6 +215,12 @@ def _folder_settings() -> dict[str, Any]:
         return tomllib.loads(folder.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+
+
+def _packaged() -> Mapping[str, Any]:
+    from motet.serving.local.model_files import PACKAGED
+
+    return PACKAGED
 
 
 def _is_in_environment(name: str) -> bool:

@@ -119,6 +119,7 @@ def summary_of(value: Any) -> str | None:
 
 def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:
     """One line of what a run took."""
+    from motet.evaluation.money import money
     from motet.observers.tree import shown_seconds
 
     parts = [
@@ -126,7 +127,7 @@ def shown_usage(usage: Usage, cost: float, duration_s: float | None) -> str:
         f"{counted(usage.tokens, 'token')} ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)",
     ]
     if cost:
-        parts.append(f"cost {cost:.6g}")
+        parts.append(f"cost {money(cost, 6)}")
     if duration_s is not None:
         parts.append(shown_seconds(duration_s))
     return "  ".join(parts)

@@ -97,7 +97,7 @@ async def _scored(reply: Reply, contender: str, row: Row, metric: Metric, seed: 
         answer=score.answer,
         value=score.value,
         missing=missing,
-        error=reply.error,
+        error=reply.error or score.why,
         tokens=reply.tokens,
         calls=reply.calls,
         cost=reply.cost,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from motet.evaluation.figures import NOT_JUDGED, WRONG, Figure
+from motet.evaluation.money import money
 from motet.evaluation.page import (
     cell,
     counted,
@@ -17,7 +18,8 @@ from motet.evaluation.page import (
 from motet.evaluation.plots import COLOURS, SHARES, dots_svg, percents, scatter_svg, ticks_svg
 from motet.evaluation.quoting import safe
 from motet.evaluation.report import Line, Report, Standing
-from motet.evaluation.verdicts import verdicts_of
+from motet.evaluation.verdicts import spent_nothing, verdicts_of
+from motet.grading.rows import Row
 from motet.svg import mark_svg, style
 
 MOST_ROWS: Final = 300
@@ -25,14 +27,17 @@ MOST_ROWS: Final = 300
 _MOST_PARTS = 80
 _ANSWER = 60
 """Characters that are shown."""
+_TEXT = 400
+"""Characters of a question, a reply or an error that are shown."""
 
 
-def report_html(report: Report, figures: Sequence[Figure] = ()) -> str:
+def report_html(report: Report, figures: Sequence[Figure] = (), rows: Sequence[Row] = ()) -> str:
     """Return the page of a report.
 
     Args:
         report: What is shown.
         figures: Give the answers of the rows; without them their values stand alone.
+        rows: Give the rows' questions and right answers; without them their ids stand alone.
     """
     title = f"Evaluation on {safe(report.task)}"
     has_cost = any(each.cost for line in report.lines for each in _standings(line))
@@ -46,13 +51,13 @@ def report_html(report: Report, figures: Sequence[Figure] = ()) -> str:
                 for sentence in verdicts_of(report)
             ),
             "<div class='wide'>",
-            _table(report.lines, has_cost=has_cost),
+            _table(report.lines, match=report.match, has_cost=has_cost),
             "</div>",
             *_scatters(report.lines, has_cost=has_cost),
             *_gains(report.lines),
             *_parts(report.lines),
             *_others(report.lines),
-            *_rows(report, figures),
+            *_rows(report, figures, rows),
             *_method(report),
         ],
     )
@@ -88,7 +93,7 @@ def _summary(report: Report) -> list[str]:
         num = usage["prompt_tokens"] + usage.get("completion_tokens", 0)
         took.append(counted(num, "token"))
     if report.cost:
-        took.append(f"cost {report.cost:.6g}")
+        took.append(f"cost {money(report.cost, 6)}")
     whole = f"In all, scoring included: {', '.join(took)}. " if took else ""
     sentences.append(
         f"<span class='dim'>{whole}Run {safe(report.run_id)}, {safe(report.made_at)}, motet "
@@ -116,7 +121,7 @@ def missing_reasons(lines: Sequence[Line]) -> list[str]:
     return sorted(found, key=lambda each: (order.index(each) if each in order else 99, each))
 
 
-def _table(lines: Sequence[Line], *, has_cost: bool) -> str:
+def _table(lines: Sequence[Line], *, match: str, has_cost: bool) -> str:
     has_matched = any(line.matched is not None for line in lines)
     has_lead = len(lines) > 1
     reasons = missing_reasons(lines)
@@ -132,7 +137,8 @@ def _table(lines: Sequence[Line], *, has_cost: bool) -> str:
         cells = [cell(safe(line.name), model, "name"), interval_cell(own.judged)]
         if has_matched:
             cells.append(_matched_cell(matched))
-            cells.append(interval_cell(line.gain, "+"))
+            is_matched = not spent_nothing(line, match)
+            cells.append(interval_cell(line.gain, "+", is_judged=is_matched))
         if has_lead:
             cells.append(interval_cell(line.lead, "+"))
         pairs: list[Callable[[Standing], str]] = [_tokens, _calls]
@@ -171,7 +177,7 @@ def _calls(standing: Standing) -> str:
 
 
 def _cost(standing: Standing) -> str:
-    return f"{standing.cost:.4g}"
+    return money(standing.cost)
 
 
 def _seconds(standing: Standing) -> str:
@@ -272,7 +278,7 @@ def _others(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def _rows(report: Report, figures: Sequence[Figure]) -> list[str]:
+def _rows(report: Report, figures: Sequence[Figure], rows: Sequence[Row]) -> list[str]:
     """Return the values of the rows: first those on which contenders differ most."""
     lines = report.lines
     ids = list(dict.fromkeys(row for line in lines for row in line.values))
@@ -281,7 +287,8 @@ def _rows(report: Report, figures: Sequence[Figure]) -> list[str]:
     spread = {row: _spread(lines, row) for row in ids}
     ids.sort(key=lambda row: -spread[row])
     num_apart = sum(1 for row in ids if spread[row])
-    answers = _answers(figures)
+    firsts = _firsts(figures)
+    asked = {row.id: row for row in rows}
     head = "".join(
         f"<th class='name'>{_badge(number)} {safe(line.name, 60)}</th>"
         for number, line in enumerate(lines)
@@ -289,9 +296,10 @@ def _rows(report: Report, figures: Sequence[Figure]) -> list[str]:
     body = []
     for row in ids[:MOST_ROWS]:
         cells = "".join(
-            _value_cell(line.values.get(row), answers.get((line.name, row))) for line in lines
+            _value_cell(line.values.get(row), firsts.get((line.name, row))) for line in lines
         )
-        body.append(f"<tr>{cell(safe(row, 80), '', 'name')}{cells}</tr>")
+        name = cell(safe(row, 80), _question(asked.get(row)), "name")
+        body.append(f"<tr>{name}{cells}</tr>")
     where = "figures.jsonl beside this page has all attempts with their texts"
     told = f"{counted(len(ids), 'row')}"
     if len(lines) > 1:
@@ -299,7 +307,12 @@ def _rows(report: Report, figures: Sequence[Figure]) -> list[str]:
         told += ", and these come first" if num_apart else ""
     if len(ids) > MOST_ROWS:
         told += f"; the first {MOST_ROWS} are shown"
-    below = " Below a value: the answer that was read, of the first seed." if answers else ""
+    below = (
+        " Below a value: the answer that was read, or why there is none, of the first seed; and the "
+        "reply's beginning."
+        if firsts
+        else ""
+    )
     return [
         f"<h2>Rows</h2><p class='dim'>{told}; {where}.{below}</p>",
         "<details open><summary>Values by row</summary><div class='wide'>"
@@ -315,18 +328,35 @@ def _spread(lines: Sequence[Line], row: str) -> float:
     return max(values) - min(values)
 
 
-def _answers(figures: Sequence[Figure]) -> Mapping[tuple[str, str], str]:
-    """Return what was read from the first seed's text, or why nothing was, by contender and row."""
-    found: dict[tuple[str, str], str] = {}
+def _firsts(figures: Sequence[Figure]) -> Mapping[tuple[str, str], Figure]:
+    """Return the first seed's figure of a contender itself, by contender and row."""
+    found: dict[tuple[str, str], Figure] = {}
     for figure in figures:
-        if not figure.is_matched and (figure.contender, figure.row) not in found:
-            read = figure.missing if figure.missing is not None else figure.answer
-            found[figure.contender, figure.row] = read or ""
+        if not figure.is_matched:
+            found.setdefault((figure.contender, figure.row), figure)
     return found
 
 
-def _value_cell(value: float | None, answer: str | None) -> str:
-    below = f"<bdi>{safe(answer, _ANSWER)}</bdi>" if answer else ""
+def _question(row: Row | None) -> str:
+    """Return the beginning of a row's question, and its right answers."""
+    if row is None:
+        return ""
+    right = ", ".join(row.golds)
+    shown = f"<bdi>{safe(row.prompt, _TEXT)}</bdi>"
+    return shown + (f"<br>right: <bdi>{safe(right, _TEXT)}</bdi>" if right else "")
+
+
+def _value_cell(value: float | None, figure: Figure | None) -> str:
+    below = ""
+    if figure is not None:
+        read = figure.missing if figure.missing is not None else figure.answer
+        below = f"<bdi>{safe(read, _ANSWER)}</bdi>" if read else ""
+        told = [("error", figure.error), ("reply", figure.text)]
+        below += "".join(
+            f"<details><summary>{name}</summary><bdi>{safe(text, _TEXT)}</bdi></details>"
+            for name, text in told
+            if text
+        )
     if value is None:
         return cell("-", below)
     kind = "good" if value >= 1 else "bad" if value <= 0 else "part"
@@ -354,8 +384,9 @@ def _method(report: Report) -> list[str]:
             "counted for neither."
         ),
         (
-            "An attempt without a value counts as 0 where the contender gave no answer: `empty`, "
-            "`cut off`, `unreadable`, `failed`. It counts as nothing where it was `not judged`."
+            "An attempt without a value counts as 0 where the contender gave no answer: "
+            "<em>empty</em>, <em>cut off</em>, <em>unreadable</em>, <em>failed</em>. It counts as "
+            "nothing where it was <em>not judged</em>."
         ),
         (
             "Tokens are those of prompts and completions. Seconds are of attempts beside which others "

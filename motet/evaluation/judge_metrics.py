@@ -17,13 +17,15 @@ from motet.model import Model
 from motet.operations import program
 from motet.programs.judges.pairwise import compare_answers
 from motet.programs.judges.preference import prefer
+from motet.programs.judges.reading import kept
 from motet.programs.judges.scoring import score_answer, score_by_rubric
 from motet.refs import Ref
 from motet.search.settings import flag, one_of, some_text, whole
 
 _RATINGS = (1, 10)
 _WINS: dict[Winner, float] = {"A": 1.0, "tie": 0.5, "B": 0.0}
-NOT_JUDGED = Score(value=None, answer=None, missing="not judged")
+_WHY = 200
+"""Characters that are kept of a reply that is no verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,16 @@ class Preferred:
                 raise DataError(f"row {row.id!r} has no right answer to compare with (pairwise)")
 
 
+def _not_judged(why: str | MotetError) -> Score:
+    """Return no score, with the judge's unreadable reply or its error."""
+    told = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+    return Score(value=None, answer=None, missing="not judged", why=kept(told)[:_WHY])
+
+
+def _unreadable(reply: str) -> Score:
+    return _not_judged(f"the judge replied: {reply}")
+
+
 def _check_model(name: str, model: Any) -> None:
     if not isinstance(model, Model):
         raise ConfigError(f"model of {name} is {model!r:.80}; it must be a Model")
@@ -166,10 +178,11 @@ async def judged(
         except MotetError as exc:
             if not is_own(exc):
                 raise
-            return NOT_JUDGED
+            return _not_judged(exc)
+    for verdict in verdicts:
+        if verdict.score is None:
+            return _unreadable(verdict.raw)
     scores = [(each.score - low) / (high - low) for each in verdicts if each.score is not None]
-    if len(scores) < len(verdicts):
-        return NOT_JUDGED
     others = {f"criterion {place}": score for place, score in enumerate(scores, 1)}
     value = math.fsum(scores) / len(scores)
     return Score(value=value, answer=None, others=others if len(criteria) > 1 else {})
@@ -198,15 +211,19 @@ async def preferred_to(
     Raises:
         MotetError: What says nothing of the judge, such as an engine that is away.
     """
+    unread = ["no likelihood for either answer's name"]
     try:
         if by == "prefer":
             winner = (await prefer(question, answer, other, model=model)).winner
         else:
-            compared = compare_answers(question, answer, other, model=model, max_tokens=max_tokens)
-            winner = (await compared).winner
+            compared = await compare_answers(
+                question, answer, other, model=model, max_tokens=max_tokens
+            )
+            winner = compared.winner
+            unread = [game.raw for game in compared.games if game.winner == "error"]
     except MotetError as exc:
         if not is_own(exc):
             raise
-        return NOT_JUDGED
+        return _not_judged(exc)
     value = _WINS.get(winner)
-    return NOT_JUDGED if value is None else Score(value=value, answer=None)
+    return _unreadable(unread[0]) if value is None else Score(value=value, answer=None)

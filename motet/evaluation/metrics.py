@@ -30,6 +30,8 @@ KINDS: Final[tuple[Kind, ...]] = (
 )  # fmt: skip
 GRADERS: Final = ("auto", *KINDS, "f1")
 """Names of the metrics that ask no model."""
+_WHY: Final = 200
+"""Characters that are kept of an error."""
 _STOP: Final = re.compile(r"(?:\*\*)?\.?(?:\*\*)?$")
 _ANSWER_IS: Final = re.compile(r"\banswer is\s*:?[ \t]*\**[ \t]*", re.IGNORECASE)
 
@@ -88,8 +90,8 @@ async def tested_code(asked: Given, text: str) -> Score:
     """What the row's tests say of a program; nothing where they cannot be run themselves."""
     try:
         grade = await grade_code(asked.row, text)
-    except DataError:
-        return Score(value=None, answer=None, missing="not judged")
+    except DataError as exc:
+        return Score(value=None, answer=None, missing="not judged", why=str(exc)[:_WHY])
     return score_of(grade, {})
 
 
@@ -179,7 +181,8 @@ def _followed(row: Row, text: str) -> Score:
     if grade.missing is not None:
         return Score(value=None, answer=None, missing=grade.missing)
     if "broken" not in grade.strict and "not checked" in grade.strict:
-        return Score(value=None, answer=None, missing="not judged")
+        why = "an instruction could not be checked"
+        return Score(value=None, answer=None, missing="not judged", why=why)
     others: dict[str, float] = {}
     if "broken" in grade.loose or "not checked" not in grade.loose:
         others["loose"] = float("broken" not in grade.loose)
@@ -243,7 +246,7 @@ async def scored_later(
 
 def _score_of_value(value: Any, name: str) -> Score:
     if value is None:
-        return Score(value=None, answer=None, missing="not judged")
+        return Score(value=None, answer=None, missing="not judged", why=f"metric {name} gave None")
     if not isinstance(value, (bool, int, float)) or not 0 <= value <= 1:
         raise ConfigError(
             f"metric {name} gave {value!r:.80}; it must give True, False, None or 0 to 1"

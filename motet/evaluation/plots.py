@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from motet.evaluation.money import money
 from motet.evaluation.quoting import safe
 from motet.evaluation.report import Line, Standing
 from motet.programs.frontier.points import Interval
@@ -22,6 +23,8 @@ _APART = 9.0
 _EDGE = 6.0
 """Percent of a strip's width that is left at both ends, for its marks and labels."""
 _STRIP = 22
+_SMALL = 0.001
+"""Ticks below it are written out, since an exponent is hard to read."""
 
 Measure = Callable[[Standing], float]
 
@@ -65,7 +68,7 @@ def scatter_svg(lines: Sequence[Line], *, label: str, measure: Measure) -> str:
         ends = [(x, low, x, high), (x - 3, low, x + 3, low), (x - 3, high, x + 3, high)]
         bars += [line_svg(*end, colour, 1.2, dashes) for end in ends]
         name = lines[number].name + (", self-consistency beside it" if is_matched else "")
-        told = f"{name}: {percents(standing.accuracy)}, {measure(standing):.6g} {label}"
+        told = f"{name}: {percents(standing.accuracy)}, {money(measure(standing), 6)} {label}"
         drawn = mark_svg(kind, x, y, colour, is_hollow=is_matched)
         marks.append(f"<g><title>{safe(told)}</title>{drawn}</g>")
     width, height = _LEFT + _WIDTH + _RIGHT, _TOP + _HEIGHT + _BELOW
@@ -89,7 +92,7 @@ def _frame(across: Axis, up: Axis, label: str) -> list[str]:
     for tick in across.ticks:
         x = _LEFT + across.place(tick) * _WIDTH
         parts.append(line_svg(x, bottom, x, bottom + 5, "var(--axis)", 1))
-        text = tick_text(tick)
+        text = money(tick) if 0 < tick < _SMALL else tick_text(tick)
         half = len(text) * _CHARACTER / 2
         middle = min(x, _LEFT + _WIDTH + _RIGHT - half)
         if middle - half < last:

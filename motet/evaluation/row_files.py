@@ -97,8 +97,11 @@ def rows_of(
     source: str,
     limit: int | None = None,
     on_bad_row: Callable[[str], None] | None = None,
+    check: Callable[[Row], None] | None = None,
 ) -> Rows:
     """Make rows of records, each with its place, such as `line 3`.
+
+    `check` refuses rows without a right answer, by a DataError, where they cannot be scored.
 
     Raises:
         DataError: There is no row; or one is bad and `on_bad_row` is None.
@@ -114,6 +117,8 @@ def rows_of(
             if row.id in found:
                 raise BadRowError(f"the id {cut(row.id)} stands there twice")
             beside = {name: _extra(record, name) for name in form.extras}
+            if check is not None and not row.golds and row.kind not in ("code", "instructions"):
+                _checked(row, check)
         except BadRowError as exc:
             bad.append(f"{source}, {place}: {exc}")
             if on_bad_row is None:
@@ -126,6 +131,13 @@ def rows_of(
     if not found:
         raise DataError(f"{source} holds no rows" + (f"; {bad[0]}" if bad else ""))
     return Rows(rows=tuple(found.values()), extras=extras, left_out=tuple(bad))
+
+
+def _checked(row: Row, check: Callable[[Row], None]) -> None:
+    try:
+        check(row)
+    except DataError as exc:
+        raise BadRowError(f"it {str(exc).removeprefix(f'row {row.id!r} ')}") from None
 
 
 def _guessed(records: Sequence[Mapping[str, Any]], form: Form) -> Kind:

@@ -36,6 +36,8 @@ class Score:
     """`empty`, `cut off`, `unreadable`: counts as wrong; `not judged`: counts as nothing."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Further metrics by name, each 0 to 1, such as `f1` or `loose`."""
+    why: str | None = None
+    """Of an answer that was not judged: what the judge replied, or the error."""
 
     def __post_init__(self) -> None:
         for name, value in {"value": self.value, **self.others}.items():

@@ -30,6 +30,8 @@ KEYS: Final = (
 """Of a task's TOML file."""
 NO_DATA: Final = "no data folder is given"
 """In the error of a data set, by which a command knows what to advise."""
+NO_FOLDER: Final = "no folder of data sets"
+"""In the error of a data folder that is not there, or lacks the data set."""
 _STATE = "End with a line of the form: The answer is "
 INSTRUCTIONS: Final = {
     "choice": f"{_STATE}(X), where X is the letter of an option.",
@@ -105,12 +107,15 @@ def read_task(
         )
     _check(settings, path)
     given = settings.get("limit") if limit is None else limit
-    rows = _rows(settings, path, data, given, on_bad_row)
     chosen = metric if metric is not None else settings.get("metric", "auto")
+    scored_by = metric_of(chosen, make_model=make_model, find_function=find_function)
+    rows = _rows(
+        settings, path, data, given, on_bad_row, lambda row: check_metric(scored_by, (row,))
+    )
     task = Task(
         name=settings.get("name", path.name.removesuffix(".gz").rpartition(".")[0] or path.name),
         rows=rows.rows,
-        metric=metric_of(chosen, make_model=make_model, find_function=find_function),
+        metric=scored_by,
         instruction=settings.get("instruction", default_instruction(rows.rows)),
         inputs=settings.get("inputs", {}),
         extras=rows.extras,
@@ -189,6 +194,7 @@ def _rows(
     data: str | Path | None,
     limit: int | None,
     on_bad_row: Callable[[str], None] | None,
+    check: Callable[[Row], None],
 ) -> Rows:
     extras = tuple(
         dict.fromkeys(
@@ -201,11 +207,13 @@ def _rows(
     given = settings["rows"]
     if isinstance(given, str) and given:
         file = path.parent / given
-        return rows_of(_lines(file), form, source=str(file), limit=limit, on_bad_row=on_bad_row)
+        return rows_of(
+            _lines(file), form, source=str(file), limit=limit, on_bad_row=on_bad_row, check=check
+        )
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise ConfigError(f"{path}: rows is {cut(given)}; it must be a path or an array of tables")
     inline = ((f"row {number}", record) for number, record in enumerate(given, 1))
-    return rows_of(inline, form, source=str(path), limit=limit, on_bad_row=on_bad_row)
+    return rows_of(inline, form, source=str(path), limit=limit, on_bad_row=on_bad_row, check=check)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | BadRowError]]:
@@ -225,7 +233,16 @@ def _dataset(
         raise ConfigError(f"dataset is {name!r}, and {NO_DATA}")
     if extras:
         raise ConfigError(f"inputs takes {extras[0]!r} of a row; {hint(extras[0], ROW_FIELDS)}")
-    rows = [replace(row, answers={}) for row in read_rows(data, name)[:limit]]
+    if not Path(data).is_dir():
+        raise ConfigError(f"{data} is {NO_FOLDER}")
+    try:
+        rows = [replace(row, answers={}) for row in read_rows(data, name)[:limit]]
+    except DataError as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+        raise ConfigError(
+            f"{data} is {NO_FOLDER} with {name}: there is no {exc.__cause__.filename}"
+        ) from exc
     ids: set[str] = set()
     for row in rows:
         if row.id in ids:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
-from motet.evaluation.report import Comparison, Report
+from motet.evaluation.figures import NOT_JUDGED, Figure
+from motet.evaluation.report import Comparison, Line, Report
 from motet.programs.frontier.points import Interval
 
 _MOST: Final = 10
@@ -22,21 +25,39 @@ def verdicts_of(report: Report) -> list[str]:
 
     Where there are differences and all of their intervals do, one sentence says so. Behind them
     stands each contender beside which self-consistency did not take the same compute, or was cut
-    off more often.
+    off more often. A gain of a contender that spent nothing is no difference: nothing was matched.
     """
     said = []
+    has_difference = False
     for line in report.lines:
         first = report.lines[0].name
+        gain = None if spent_nothing(line, report.match) else line.gain
+        has_difference = has_difference or bool(line.lead or gain)
         for difference, other in (
             (line.lead, first),
-            (line.gain, "self-consistency of the same compute"),
+            (gain, "self-consistency of the same compute"),
         ):
             if difference is not None and excludes_0(difference):
                 word = "ahead of" if difference.mean > 0 else "behind"
                 said.append(f"{line.name} is {word} {other} by {_points(difference)} points.")
-    if not said and any(line.lead or line.gain for line in report.lines):
+    if not said and has_difference:
         said.append("No difference is larger than its interval: no winner is named.")
     return [*_cut(said), *_cut(_unmatched(report)), *_cut(_cut_off(report))]
+
+
+def spent_nothing(line: Line, match: str) -> bool:
+    """Whether a contender took nothing, and self-consistency beside it something."""
+    own, beside = _spends(line, match)
+    return not own and beside > 0
+
+
+def _spends(line: Line, match: str) -> tuple[float, float]:
+    """Return what a contender and self-consistency beside it took; 0 where there is none."""
+    own, beside = (
+        0.0 if each is None else each.cost if match == "cost" else each.tokens
+        for each in (line.own, line.matched)
+    )
+    return own, beside
 
 
 def _unmatched(report: Report) -> list[str]:
@@ -44,10 +65,14 @@ def _unmatched(report: Report) -> list[str]:
     for line in report.lines:
         if line.matched is None:
             continue
-        own, beside = (
-            each.cost if report.match == "cost" else each.tokens
-            for each in (line.own, line.matched)
-        )
+        if spent_nothing(line, report.match):
+            said.append(
+                f"{line.name} spent no {'money' if report.match == 'cost' else 'tokens'}, so "
+                "self-consistency beside it, which takes one sample at least, is no match: its "
+                "gain says nothing."
+            )
+            continue
+        own, beside = _spends(line, report.match)
         share = beside / own if own else 1.0
         if not _NEAR[0] <= share <= _NEAR[1]:
             said.append(
@@ -72,6 +97,23 @@ def _cut_off(report: Report) -> list[str]:
                 "--sample-tokens may change the gain."
             )
     return said
+
+
+def reasons_of(figures: Sequence[Figure]) -> list[str]:
+    """Return for each contender that failed, or was not judged, its commonest reason."""
+    found: dict[tuple[str, bool, str], Counter[str]] = {}
+    for figure in figures:
+        if figure.missing in ("failed", NOT_JUDGED) and figure.error:
+            key = (figure.contender, figure.is_matched, figure.missing)
+            found.setdefault(key, Counter())[figure.error] += 1
+    said = []
+    for (name, is_matched, missing), reasons in found.items():
+        [(reason, num)] = reasons.most_common(1)
+        who = f"Self-consistency beside {name}" if is_matched else name
+        total = reasons.total()
+        part = "" if num == total else f", {num} of them by"
+        said.append(f"{who}: {total} {missing}{part}: {reason}")
+    return _cut(said)
 
 
 def changes_of(comparison: Comparison) -> list[str]:

@@ -153,7 +153,7 @@ class Policy:
         try:
             reply = await self._engine.complete(request)
         except PromptTooLongError:
-            cut = Sampling(extra={TRUNCATE: -1})
+            cut = Sampling(extra={**self._embedder.sampling.extra, TRUNCATE: -1})
             reply = await self._engine.complete(replace(request, sampling=cut))
         if reply.embedding is None:
             raise GarbledReplyError(f"{self._embedder.label} gave no embedding")

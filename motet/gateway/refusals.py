@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from motet.errors import (
 )
 
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_log = logging.getLogger(__name__)
+_OF_KEYS = frozenset({401, 403})
 _CLIENTS_FAULT = frozenset({400, 409, 413, 415, 422})
 """Statuses of an upstream server that are the request's own fault."""
 
@@ -69,6 +72,9 @@ def refusal_of(error: MotetError, member: str) -> Refusal:
         return Refusal(400, said, "context_length_exceeded")
     if isinstance(error, RateLimitedError):
         return Refusal(429, said, "rate_limit_exceeded", headers=_retry_after(error.retry_after_s))
+    if isinstance(error, RequestRejectedError) and error.status in _OF_KEYS:
+        _log.error("%s: %r", member, str(error))  # may tell the key: not for clients
+        return Refusal(502, f"the server of {member} refused the gateway's key", "upstream_failed")
     if isinstance(error, RequestRejectedError) and error.status in _CLIENTS_FAULT:
         return Refusal(error.status, said, "upstream_refused")
     if isinstance(error, EngineTimeoutError):

@@ -56,7 +56,8 @@ async def beginning_embedded(text: str, *, embedder: Model) -> Embedding:
     try:
         found: Embedding = await whole(text)
     except PromptTooLongError:
-        found = await whole.on(embedder, extra={"truncate_prompt_tokens": -1})(text)
+        cut = {**embedder.sampling.extra, "truncate_prompt_tokens": -1}
+        found = await whole.on(embedder, extra=cut)(text)
     return found
 
 

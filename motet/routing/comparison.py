@@ -32,6 +32,7 @@ def compare_routers(
     num_resamples: int = 500,
     seed: int = 0,
     on_fitted: Callable[[str], None] | None = None,
+    on_unfit: Callable[[str, str], None] | None = None,
 ) -> list[Compared]:
     """Fit each router on one table and measure it on another, beside the zero router and the oracle.
 
@@ -42,25 +43,39 @@ def compare_routers(
         test: Every score and cost is known; the same models.
         strong: Of two models, the one whose share APGR counts; the dearer where None.
         on_fitted: Is told the name of each router when it is fitted.
+        on_unfit: Is told the name of each router that cannot be fitted, and why; the others are
+            compared. None has the first such router end the comparison.
 
     Raises:
-        DataError: Tables do not go together, or a router cannot be fitted; names the router.
+        DataError: Tables do not go together, or a router cannot be fitted and nobody is told, or
+            no other is left; names the router.
     """
     check_tables(train, test)
     queries = check_embeddings(test_embeddings, len(test.prompts))
     prices = mean_costs(train)
     pair = _pair(test, prices, strong)
     paths = []
+    unfit: list[DataError] = []
     for name, router in routers.items():
-        paths.append(router_path(name, router, train, test, train_embeddings, queries, pair))
+        try:
+            path = router_path(name, router, train, test, train_embeddings, queries, pair)
+        except DataError as exc:
+            if on_unfit is None:
+                raise
+            on_unfit(name, str(exc).removeprefix(f"{name}: "))
+            unfit.append(exc)
+            continue
+        paths.append(path)
         if on_fitted is not None:
             on_fitted(name)
+    if unfit and not paths:
+        raise DataError(f"no router can be trained: {unfit[0]}") from unfit[0]
     return measure(
         [*paths, oracle_path(test, pair), zero_path(test)],
         test,
         zero=ZERO,
         prices=prices,
-        baseline=BASELINE if BASELINE in routers else None,
+        baseline=BASELINE if BASELINE in {path.name for path in paths} else None,
         pair=pair,
         num_resamples=num_resamples,
         seed=seed,

@@ -59,6 +59,9 @@ class PolicyReport:
     num_decisions: int
     num_matches: int
     """Decisions where the new policy chooses what was drawn; only these weigh."""
+    weight_sum: float
+    """Of 1 / chance over the matches. Expected is the number of decisions: where it is far from
+    that, which decisions are left may depend on the model that was drawn."""
     logged: Interval
     """Mean reward of the log itself."""
     estimates: tuple[Estimated, ...]
@@ -194,6 +197,7 @@ def evaluate_policy(
     return PolicyReport(
         num_decisions=count,
         num_matches=matches,
+        weight_sum=float(weights.sum()),
         logged=mean_interval(log.rewards, prompts, **settings),
         estimates=tuple(estimates),
     )

@@ -169,7 +169,8 @@ def load_scorer(path: str | Path, *, embedder: str) -> TrainedPairScorer:
     Raises:
         DataError: No such file, a foreign or damaged one, or another embedder; names the file.
     """
-    return cast(TrainedPairScorer, read_kind(path, embedder=embedder, kinds=_KINDS))
+    what = "scorer that `save_scorer` wrote"
+    return cast(TrainedPairScorer, read_kind(path, embedder=embedder, kinds=_KINDS, what=what))
 
 
 _KINDS: dict[str, type[Any]] = {"pair_scorer": TrainedPairScorer}

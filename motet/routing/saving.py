@@ -106,7 +106,7 @@ def _replace(path: Path, arrays: dict[str, Any]) -> None:
     except OSError as exc:
         if part is not None:
             Path(part).unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written: {exc}") from exc
+        raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
 
 
 def load(path: str | Path, *, embedder: str) -> TrainedRouter:
@@ -119,12 +119,13 @@ def load(path: str | Path, *, embedder: str) -> TrainedRouter:
         DataError: No such file, a foreign or damaged one, another format, an unknown kind, or
             another embedder; names the file.
     """
-    router: TrainedRouter = read_kind(path, embedder=embedder, kinds=KINDS)
+    what = "router that `motet route train` saved"
+    router: TrainedRouter = read_kind(path, embedder=embedder, kinds=KINDS, what=what)
     return router
 
 
-def read_kind(path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]]) -> Any:
-    """Read what `write_kind` wrote.
+def read_kind(path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]], what: str) -> Any:
+    """Read what `write_kind` wrote; `what` names it to who gives another file.
 
     Raises:
         DataError: As `load`; names the file.
@@ -134,8 +135,13 @@ def read_kind(path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]]
         return _read(Path(path), embedder, kinds)
     except MotetError as exc:
         raise DataError(f"{path}: {exc}") from exc
+    except OSError as exc:
+        is_absent = isinstance(exc, FileNotFoundError)
+        why = "there is no such file" if is_absent else exc.strerror or exc
+        raise DataError(f"{path} cannot be read: {why}") from exc
+    except zipfile.BadZipFile as exc:
+        raise DataError(f"{path} is no {what}, or it was damaged since: {exc}") from exc
     except (
-        OSError,
         ValueError,
         TypeError,
         LookupError,
@@ -145,11 +151,10 @@ def read_kind(path: str | Path, *, embedder: str, kinds: Mapping[str, type[Any]]
         MemoryError,
         NotImplementedError,
         RuntimeError,
-        zipfile.BadZipFile,
         zlib.error,
     ) as exc:
         raise DataError(
-            f"{path} is no file of a router that can be read: {type(exc).__name__}: {exc}"
+            f"{path} is no {what}, or it was damaged since: {type(exc).__name__}: {exc}"
         ) from exc
 
 

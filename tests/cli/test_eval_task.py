@@ -4,8 +4,12 @@ import json
 import signal
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+
+from motet.cli.eval_task import legend_of
+from motet.evaluation.report_files import read_report
 
 VOTE = "self_consistency(n=3, max_tokens=40)"
 ASK = "prog.py:ask"
@@ -52,8 +56,8 @@ def test_an_evaluation_writes_figures_report_page_and_table(motet, stub, rows, t
     head, *lines = result.stdout.splitlines()
     assert head.split()[:2] == ["CONTENDER", "ACCURACY"]
     assert [line.split("  ")[0] for line in lines] == [VOTE, ASK]
-    assert "12 attempts" not in result.stderr
-    assert "24 attempts" in result.stderr
+    assert "\n12 attempts" not in result.stderr
+    assert "\n24 attempts" in result.stderr
 
 
 def test_json_prints_the_report_alone(motet, stub, rows, tmp_path):
@@ -88,7 +92,8 @@ def test_a_finished_evaluation_asks_nothing_again(motet, stub, rows, tmp_path):
     again = motet(*evaluation(stub))
 
     assert again.exit_code == 0, again.stderr
-    assert "out holds a study; going on with it" in again.stderr
+    assert "out holds this study, finished; no model was asked" in again.stderr
+    assert "going on" not in again.stderr
     assert again.stdout == first.stdout
     assert len(stub.digests) == asked
     assert (tmp_path / "out" / "figures.jsonl").read_bytes() == figures
@@ -137,7 +142,10 @@ def test_an_interrupt_keeps_what_is_done(start_stub, spawn, motet, rows, tmp_pat
         (["--seeds", "2"], "was begun with seeds 1, not 2"),
         (["--metric", "text"], 'was begun with metric "auto", not "text"'),
         (["--program", "prog.py:chain"], "was begun with contenders"),
-        (["--match", "cost", "--price-prompt", "1"], "was begun with price_prompt null, not 1.0"),
+        (
+            ["--match", "cost", "--price-prompt", "1", "--price-completion", "2"],
+            "was begun with price_prompt null, not 1.0",
+        ),
         (["--max-tokens", "900"], "was begun with max_tokens null, not 900"),
         (["--sample-tokens", "30"], "was begun with sample_tokens 40, not 30"),
         (["--seed", "5"], "was begun with seed null, not 5"),
@@ -166,7 +174,34 @@ def test_other_rows_are_not_mixed_in(motet, stub, rows, tmp_path):
     changed = motet(*evaluation(stub))
 
     assert changed.exit_code == 2
-    assert "was begun with digest of rows and metric" in changed.stderr
+    assert "rows and metric changed since" in " ".join(changed.stderr.split())
+
+
+def test_figures_of_a_program_that_was_changed_since_are_not_shown_as_its_own(
+    motet, stub, rows, tmp_path
+):
+    program = tmp_path / "edited.py"
+    text = (
+        "import motet\n\n@motet.prompt(user='{{ question }}')\ndef ask(question: str) -> str: ...\n"
+    )
+    program.write_text(text)
+    command = (
+        "eval",
+        tmp_path / "rows.jsonl",
+        "--program",
+        f"{program}:ask",
+        "--model",
+        stub.url,
+        "-n",
+        "2",
+    )
+    assert motet(*command, "--out", tmp_path / "out").exit_code == 0
+
+    program.write_text(text.replace("{{", "Please: {{"))
+    changed = motet(*command, "--out", tmp_path / "out")
+
+    assert changed.exit_code == 2
+    assert "edited.py changed since" in " ".join(changed.stderr.split())
 
 
 def test_a_folder_of_another_command_is_refused(motet, stub, rows, tmp_path):
@@ -189,6 +224,7 @@ def test_a_budget_ends_the_run_and_a_larger_one_goes_on(motet, stub, rows, tmp_p
     assert spent.exit_code == 5
     assert "raise --budget-calls" in spent.stderr
     assert more.exit_code == 0, more.stderr
+    assert "out holds a study; going on with it" in more.stderr
     assert max(Counter(stub.digests).values()) == 1
 
 
@@ -207,7 +243,7 @@ def test_a_task_file_says_programs_models_and_limits(motet, stub, rows, tmp_path
     result = motet(*command, "--budget-calls", "50", "--json", "-q")
 
     assert few.exit_code == 5
-    assert "max_calls" in few.stderr
+    assert "raise max_calls of budget in tasks/sums.toml, or give --budget-calls" in few.stderr
     report = json.loads(result.stdout)
     assert [line["name"] for line in report["lines"]] == ["tasks/own.py:ask"]
     assert (report["task"], report["num_rows"]) == ("sums", 2)
@@ -275,6 +311,59 @@ def test_rows_that_are_none_are_told_and_left_out(motet, stub, rows, tmp_path):
     assert json.loads((tmp_path / "out" / "report.json").read_text())["num_left_out"] == 2
 
 
+def test_a_row_without_a_right_answer_is_left_out_among_good_ones(motet, stub, rows, tmp_path):
+    """It is counted and named by its line where the metric needs one; alone it is an error."""
+    good = [{"question": "The capital of France?", "answer": "Paris"}] * 2
+    bad = {"question": "3+1?", "answer": None}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*good, bad, *good]))
+    result = motet(*evaluation(stub, "-n", "3"))
+    file.write_text(json.dumps(bad) + "\n")
+    alone = motet(*evaluation(stub, "--out", "alone"))
+
+    assert result.exit_code == 1, result.stderr
+    assert "rows.jsonl, line 3: it has no right answer, which metric 'auto'" in result.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["num_rows"], report["num_left_out"]) == (3, 1)
+    assert alone.exit_code == 2
+    assert "rows.jsonl holds no rows; rows.jsonl, line 1: it has no right answer" in alone.stderr
+
+
+def test_why_attempts_failed_is_told_where_nothing_else_is(motet, stub, rows):
+    """A line a contender with its commonest reason; self-consistency beside no spend is no match."""
+    result = motet(*evaluation(stub, "--max-tokens", "3", "--quiet"))
+    told = motet(*evaluation(stub, "--max-tokens", "3"))
+
+    [legend, first, second] = result.stderr.splitlines()
+    assert legend.startswith("VOTES: ")
+    assert first.startswith(f"{VOTE}: 6 failed: BudgetExhaustedError: ")
+    assert second.startswith(f"{ASK}: 6 failed: BudgetExhaustedError: ")
+    assert len(first) <= 300
+    assert f"{ASK} spent no tokens, so self-consistency beside it" in told.stderr
+    assert "is behind self-consistency" not in told.stderr
+
+
+def test_a_time_that_is_not_known_is_explained(motet, stub, rows, tmp_path):
+    """Attempts that were cut in two have none; others need no word of it."""
+    assert motet(*evaluation(stub, "-n", "1")).exit_code == 0
+    report = read_report(tmp_path / "out" / "report.json")
+    unknown = [replace(line, own=replace(line.own, wall_s=None)) for line in report.lines]
+
+    assert not any("SECONDS" in each for each in legend_of(report))
+    assert any("SECONDS -" in each for each in legend_of(replace(report, lines=tuple(unknown))))
+
+
+def test_a_small_cost_is_a_plain_decimal(motet, stub, rows):
+    """In the table there is no exponent to be read."""
+    prices = ("--price-prompt", "0.01", "--price-completion", "0.01")
+    result = motet(*evaluation(stub, *prices))
+
+    head, first, _ = result.stdout.splitlines()
+    assert "COST" in head
+    assert " 0.00000" in first
+    assert "e-0" not in result.stdout + result.stderr
+
+
 def test_an_engine_that_is_away_ends_with_its_code(motet, stub, rows, tmp_path):
     """Nothing is wrong with the rows, and the mended address takes the folder."""
     result = motet(*[a.replace(stub.url, "http://127.0.0.1:9/v1") for a in evaluation(stub)])
@@ -304,27 +393,34 @@ def test_an_engine_that_is_away_ends_with_its_code(motet, stub, rows, tmp_path):
         (["--program", VOTE], f"--program names '{VOTE}' twice"),
         (["--program", "plan.json"], "there is no file 'plan.json'"),
         (["--model", "nope"], "model 'nope' is no engine URL"),
+        (["--model", "smollm2"], "did you mean local:smollm2?"),
         (["--metric", "nummber"], "did you mean 'number'?"),
         (["--metric", "judge"], "--metric judge needs a judge"),
         (["--metric", "nowhere.py:score"], "there is no file 'nowhere.py'"),
+        (["--metric", ASK], "prog.py:ask is a prompt, and a plain function is needed here"),
+        (["--metric", "prog.py:chain"], "prog.py:chain is a program"),
         (["--judge", "local:smollm2"], "--judge has no part where the metric is auto"),
         (["--match", "token"], "match is 'token'"),
-        (["--match", "cost"], "has no price"),
-        (["--seeds", "0"], "num_seeds is 0"),
+        (["--match", "cost"], "has no price\nhint: give --price-prompt and --price-completion"),
+        (["--budget-cost", "1"], "has no price\nhint: give --price-prompt and --price-completion"),
+        (["--seeds", "0"], "--seeds is 0; it must be a whole number"),
         (["--seeds", "many"], "Invalid value for '--seeds'"),
-        (["-n", "0"], "limit is 0"),
-        (["--max-tokens", "0"], "max_tokens is 0"),
-        (["--sample-tokens", "0"], "sample_tokens is 0"),
-        (["--max-samples", "0"], "max_samples is 0"),
+        (["-n", "0"], "-n is 0; it must be a whole number"),
+        (["--max-tokens", "0"], "--max-tokens is 0"),
+        (["--sample-tokens", "0"], "--sample-tokens is 0"),
+        (["--max-samples", "0"], "--max-samples is 0"),
         (["--temperature", "-1"], "temperature is -1.0"),
         (["--temperature", "nan"], "temperature is nan"),
-        (["--concurrency", "0"], "concurrency is 0"),
+        (["--concurrency", "0"], "--concurrency is 0"),
         (["--max-concurrency", "0"], "max_concurrency is 0"),
         (["--budget-tokens", "-5"], "max_tokens is -5"),
         (["--budget-calls", "x"], "Invalid value for '--budget-calls'"),
         (["--budget-cost", "nan"], "max_cost is nan"),
         (["--timeout", "-1"], "timeout_s is -1.0"),
-        (["--price-prompt", "-1"], "prompt is -1.0"),
+        (["--timeout", "0"], "--timeout is 0, in which nothing can be done"),
+        (["--price-prompt", "-1", "--price-completion", "1"], "prompt is -1.0"),
+        (["--price-prompt", "1"], "--price-prompt is given without --price-completion"),
+        (["--price-completion", "1"], "--price-completion is given without --price-prompt"),
         (["--events", "nowhere/e"], "--events nowhere/e cannot be written"),
         (["--out", "rows.jsonl"], "--out rows.jsonl cannot be used"),
         (["--programm", "x"], "did you mean: --program"),
@@ -349,12 +445,23 @@ def test_a_wrong_option_is_told_before_anything_is_asked(motet, stub, rows, chan
         (["rows.json", "--program", ASK, "--out", "out"], "is no file and no data set"),
         (["gms8k", "--program", ASK, "--out", "out"], "did you mean 'gsm8k'?"),
         (["gsm8k", "--program", ASK, "--out", "out"], "name it by --data FOLDER or MOTET_DATA"),
-        (["gsm8k", "--program", ASK, "--out", "out", "--data", "no"], "cannot be read"),
+        (
+            ["gsm8k", "--program", ASK, "--out", "out", "--data", "no"],
+            "no is no folder of data sets\nhint: name it by --data FOLDER",
+        ),
+        (
+            ["gsm8k", "--program", ASK, "--out", "out", "--data", "."],
+            ". is no folder of data sets with gsm8k",
+        ),
         (["nowhere.toml", "--program", ASK, "--out", "out"], "nowhere.toml cannot be read"),
         (["--program", ASK, "--out", "out"], "no task is named"),
         (["rows.jsonl", "--out", "out"], "no program is named"),
-        (["rows.jsonl", "--program", ASK], "no folder is named"),
-        (["--compare", "a"], "--compare"),
+        (["rows.jsonl", "--program", ASK], "give --out FOLDER, where the report and the run"),
+        (["rows.jsonl", "--program", "self_consistncy"], "did you mean self_consistency?"),
+        (["nowhere.toml", "--program", ASK], "nowhere.toml cannot be read"),
+        (["rows.jsonl", "--program", ASK, "--match", "token"], "match is 'token'"),
+        (["--compare", "a"], "write --compare BEFORE AFTER"),
+        (["--compare", "a", "--json"], "write --compare BEFORE AFTER"),
         (["--compare", "no", "no"], "report no cannot be read"),
         (["compare", "no"], "AFTER"),
     ],
@@ -388,6 +495,7 @@ def test_help_shows_a_task_s_options_and_the_commands(spawn):
         shown.append(process.communicate(timeout=30)[0])
         assert process.returncode == 0
 
+    assert "Required. Gets report.html" in shown[0]
     for name in ("--program", "--compare", "search", "replay", "compare", "published"):
         assert name in shown[0], name
     assert "--program" in shown[1]

@@ -7,6 +7,7 @@ from sqlalchemy import make_url
 from motet.cli.failures import describe, exit_code, resume_command, way_on
 from motet.errors import (
     BudgetExhaustedError,
+    CapabilityError,
     ConfigError,
     CutOffReplyError,
     EngineUnavailableError,
@@ -132,6 +133,23 @@ def test_what_was_said_is_not_offered_where_nothing_was():
 def test_the_resume_command_names_the_given_store(given, told):
     """It can be pasted into a shell, and holds no password."""
     assert resume_command("r", given) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("embedded needs embed, which local:smollm2 has not", "local:minilm"),
+        ("embedder is local:smollm2, which lacks embed", "local:minilm"),
+        ("choose needs continue, embed, which http://h/v1 has not", "local:minilm"),
+        ("embed needs score, which http://h/embed has not", "local:smollm2"),
+        ("choose needs continue, which http://h/v1 has not", "local:smollm2"),
+    ],
+)
+def test_what_a_model_lacks_is_hinted_at_by_one_that_has_it(said, told):
+    """A model that writes text does not embed, and the other way round."""
+    hint = describe(CapabilityError(said)).hint
+
+    assert [name for name in ("local:minilm", "local:smollm2") if name in hint] == [told]
 
 
 def test_one_attempt_is_singular():

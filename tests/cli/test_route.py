@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -47,6 +48,47 @@ def test_eval_prints_each_router_beside_the_references_and_keeps_the_figures(
     for each in by_name.values():
         assert each["aiq"]["low"] <= each["aiq"]["estimate"] <= each["aiq"]["high"]
         assert each["aiq"]["estimate"] <= by_name["oracle"]["aiq"]["estimate"] + 1e-9
+
+
+def test_a_router_that_cannot_be_trained_is_told_and_the_others_are_compared(
+    motet, stub, table, tmp_path
+):
+    """Its battles are on prompts of 100 characters or more, and there are none."""
+    unfit = "elo(min_characters=100)"
+    common = (*options(stub, "--resamples", "5"), "--router", unfit)
+    both = motet("route", "eval", table, *common, "--router", "knn(k=3)", "--json")
+    alone = motet("route", "eval", table, *common)
+
+    assert both.exit_code == 0, both.stderr
+    told = json.loads(both.stdout)
+    assert [each["name"] for each in told["routers"]] == ["knn(k=3)", "oracle", "zero router"]
+    assert list(told["untrained"]) == [unfit]
+    assert told["untrained"][unfit].startswith("no prompt of min_characters=100")
+    assert f"{unfit} cannot be trained, and is left out: no prompt" in " ".join(both.stderr.split())
+    assert alone.exit_code == 2
+    assert "no router can be trained" in alone.stderr
+
+
+def test_missing_scores_and_costs_are_counted_and_told(motet, stub, table, tmp_path):
+    """Two cells without a row have neither; one more has no cost."""
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    rows[0]["cost"] = None
+    gappy = tmp_path / "gappy.jsonl"
+    gappy.write_text("".join(json.dumps(row) + "\n" for row in rows[:-2] if row is not rows[4]))
+    train = motet("route", "train", gappy, *options(stub), "-o", tmp_path / "r.npz")
+    measure = ("--router", "knn", *options(stub, "--resamples", "5"))
+    held_out = motet("route", "eval", table, "--test", gappy, *measure)
+    whole = motet("route", "eval", table, *measure)
+
+    for result in (train, held_out, whole):
+        assert result.exit_code == 0, result.stderr
+    told = " ".join(train.stderr.split())
+    assert "1 of 78 scores is missing" in told
+    assert "2 of 78 costs are missing" in told
+    told = " ".join(held_out.stderr.split())
+    assert "1 of 78 scores of" in told
+    assert "2 of 39 held-out prompts lack a cell, and are left out" in told
+    assert "missing" not in whole.stderr
 
 
 def test_eval_draws_the_curves_of_the_routers(motet, stub, table, tmp_path):
@@ -131,19 +173,21 @@ def test_a_table_of_its_own_can_be_the_held_out_one(motet, stub, table, tmp_path
         (("train", "TABLE", "-o", "router.pkl"), ".npz"),
         (("train", "TABLE", "-o", "absent/router.npz"), "there is no folder"),
         (("eval", "TABLE", "-o", "absent/out.json"), "there is no folder"),
-        (("explain", "missing.npz", "q"), "missing.npz"),
-        (("explain", "TABLE", "q"), "table.jsonl"),
+        (("train", "TABLE", "-o", "taken.npz"), "--out is taken.npz, which is a folder"),
+        (("explain", "missing.npz", "q"), "missing.npz cannot be read: there is no such file"),
+        (("explain", "TABLE", "q"), "table.jsonl is no router that `motet route train` saved"),
         (("eval", "TABLE", "--rooter", "knn"), "--router"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_without_a_model_being_asked(
     motet, stub, table, arguments, told
 ):
+    Path("taken.npz").mkdir()
     given = [table if each == "TABLE" else each for each in arguments]
     result = motet("route", *given, *options(stub))
 
     assert result.exit_code == 2, result.stderr
-    assert told in result.stderr
+    assert told in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert not stub.digests
 
@@ -188,5 +232,6 @@ def test_explain_decides_by_the_rules_of_serve(motet, stub, table, tmp_path):
     assert cheap.stdout.splitlines()[0] == "small"
     assert (lacking.exit_code, twice.exit_code) == (2, 2)
     assert "the price of model" in lacking.stderr
+    assert "--price small=NUMBER --price large=NUMBER" in " ".join(lacking.stderr.split())
     assert "give one" in twice.stderr
     assert len(stub.digests) == before

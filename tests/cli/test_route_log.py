@@ -1,7 +1,7 @@
 """`motet route eval --log`: what another router would have earned on logged decisions."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -96,6 +96,25 @@ def test_another_rule_needs_no_texts_and_a_table_is_printed(motet, log, tmp_path
     assert "400 decisions, of which the policy takes 200 as they were drawn" in result.stderr
 
 
+def test_weights_that_do_not_sum_to_the_number_of_decisions_are_told(motet, log):
+    """`large` was drawn twice as often as its chance says: its answers are scored more often."""
+    rule = ("--rule", "highest-score", "--json")
+    as_drawn = [decision(n, "large" if n % 4 == 0 else "small") for n in range(400)]
+    too_often = [decision(n, "large" if n % 4 > 1 else "small") for n in range(400)]
+    for each, told in ((as_drawn, False), (too_often, True)):
+        write(log, [replace(one, estimates={"small": 0.1, "large": 0.9}) for one in each])
+        result = motet("route", "eval", "--log", log, *rule)
+
+        assert result.exit_code == 0, result.stderr
+        is_told = "cost: the weights sum to 800, of 400 decisions" in " ".join(
+            result.stderr.split()
+        )
+        assert is_told == told
+        assert ("the weights sum" in result.stderr) == told
+        sums = json.loads(result.stdout)["of"]["cost"]["weight_sum"]
+        assert sums == pytest.approx(800 if told else 400)
+
+
 def test_what_cannot_be_told_is_counted(motet, log):
     lines = log.read_text().splitlines(keepends=True)
     forced = json.loads(lines[0]) | {"asked": "member", "propensity": None, "propensities": {}}
@@ -114,6 +133,7 @@ def test_what_cannot_be_told_is_counted(motet, log):
         (["--router", "a.npz", "--router", "b.npz"], "--router is given 2 times"),
         (["--rule", "magic"], "rule is 'magic'"),
         (["--rule", "worth-its-price(willingness=1)"], "is unknown, and prices count here"),
+        (["--rule", "best-within(max_price=1)", "--price", "large=1"], "--price small=NUMBER"),
         (["--price", "huge=1"], "--price names 'huge'; the models are large, small"),
         (["--scores", "absent.jsonl"], "absent.jsonl cannot be read"),
         (["--test", "x.csv"], "--test does not go with --log"),

@@ -152,6 +152,7 @@ def test_a_member_that_is_away_at_the_start_is_told_and_serving_begins(serving, 
         (["--rule", "cheapest"], "rule is 'cheapest'"),
         (["--rule", "worth-its-price"], "willingness"),
         (["--rule", "worth-its-price(willingness=1)"], "price of model 'small' is unknown"),
+        (["--rule", "worth-its-price(willingness=1)"], "give it by --price small=NUMBER"),
         (["--rule", "best-within(max_price=1)", "--price", "small=2"], "no model costs at most 1"),
         (["--price", "huge=1"], "--price names 'huge'; the models are small"),
         (["--price", "small=x"], "--price is 'small=x'; write MODEL=NUMBER"),
@@ -195,8 +196,8 @@ def test_files_that_are_no_router_of_this_version_are_refused(motet, router, stu
 
     for file, told in (
         (newer, "its format is 99; this motet reads 1"),
-        (tmp_path / "text.npz", "no file of a router that can be read"),
-        (tmp_path / "absent.npz", "No such file"),
+        (tmp_path / "text.npz", "text.npz is no router that `motet route train` saved"),
+        (tmp_path / "absent.npz", "absent.npz cannot be read: there is no such file"),
     ):
         result = motet("route", "serve", file, "--port", "0", *common)
         assert result.exit_code == 2

@@ -211,7 +211,7 @@ def test_without_a_store_there_are_no_runs(motet):
 
 def test_a_cost_that_nobody_knows_is_not_zero(motet, run):
     """Without a price the cost is `-` and null; with one it is a number, be it 0."""
-    unknown, free = run(), run("--seed", "2", "--price-prompt", "0")
+    unknown, free = run(), run("--seed", "2", "--price-prompt", "0", "--price-completion", "0")
 
     listed = {r["run_id"]: r["cost"] for r in json.loads(runs(motet, "list", "--json").stdout)}
     shown = json.loads(runs(motet, "show", unknown, "--json").stdout)

@@ -123,3 +123,29 @@ def test_a_run_in_the_folders_store_does_not_get_the_key(tmp_path, monkeypatch):
 
     with pytest.raises(CommandError):
         settings.make_model(EVIL)
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "hint"),
+    [
+        ({"price_prompt": 1.0}, "--price-prompt is given without --price-completion", "0 where"),
+        ({"price_completion": 1.0}, "--price-completion is given without", "give --price-prompt"),
+        ({"model": "smollm2"}, "model 'smollm2' is no engine URL", "did you mean local:smollm2?"),
+    ],
+)
+def test_one_price_alone_and_a_model_without_its_scheme_are_refused(given, told, hint):
+    """A completion without a price would count as free; the hint says what to type."""
+    settings = read_settings(**given)
+
+    with pytest.raises(CommandError, match=told) as refused:
+        settings.make_model(settings.model)
+
+    assert hint in refused.value.hint
+
+
+def test_a_timeout_of_nothing_is_refused():
+    """Before the run, which could do nothing in it."""
+    with pytest.raises(CommandError, match="--timeout is 0"):
+        _ = read_settings(timeout=0).budget
+
+    assert read_settings(timeout=0.5).budget.timeout_s == 0.5

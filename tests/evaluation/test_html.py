@@ -10,8 +10,10 @@ from motet.evaluation.figures import Figure
 from motet.evaluation.html import MOST_ROWS, missing_reasons, report_html
 from motet.evaluation.html_comparison import comparison_html
 from motet.evaluation.report import Comparison, Difference, Line, Report, Standing
+from motet.grading.rows import Row
 from motet.programs.frontier.points import Interval
 
+ROW = Row(id="r1", prompt="What is 2 + 2?", golds=("4", "four"), kind="text", task="")
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=y>&amp;\u202e\x00\ud800"
 VOID = {"meta", "br", "circle", "line", "polygon", "path"}
 
@@ -116,7 +118,9 @@ def figure(**more):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: report_html(poisoned(full_report()), [poisoned(figure())]),
+        lambda: report_html(
+            poisoned(full_report()), [poisoned(figure(row=HOSTILE, error="e"))], [poisoned(ROW)]
+        ),
         lambda: comparison_html(
             poisoned(comparison(is_same_task=False, only_before=("a",), only_after=("b",))),
             before=HOSTILE,
@@ -220,6 +224,45 @@ def test_values_of_rows_have_their_answers():
     assert "cut off" in text
     assert "another" not in text
     assert "beside that" not in text
+
+
+def test_a_row_shows_its_question_and_a_contender_its_reply_or_why_it_has_none():
+    """Each is cut; without rows their ids stand alone."""
+    figures = [
+        figure(text="so it is 4 " + "x" * 900),
+        figure(row="r2", text=None, answer=None, value=None, missing="failed", error="Broke: it"),
+    ]
+    page = Page(report_html(report(line("one")), figures, [ROW]))
+    bare = Page(report_html(report(line("one")))).text
+
+    assert "r1 What is 2 + 2? right: 4, four" in page.text
+    assert "reply so it is 4 x" in page.text
+    assert "x" * 400 not in page.text
+    assert "failed error Broke: it" in page.text
+    assert page.elements.count("details") == 3
+    assert "What is 2 + 2?" not in bare
+
+
+def test_a_gain_over_what_was_no_match_is_not_coloured():
+    """A contender that spent nothing is not behind the sample that stands beside it."""
+    gain = Interval(-0.5, -0.6, -0.4)
+    spent = report_html(report(line("one", gain=gain)))
+    none = report_html(report(line("one", own=standing(tokens=0.0), gain=gain)))
+
+    assert "td class='bad'>-50.0" in spent
+    assert "td class='bad'>-50.0" not in none
+    assert "is no match" in Page(none).text
+
+
+def test_texts_of_the_page_are_no_markdown_and_small_costs_no_exponents():
+    """Both would stand there as they were typed."""
+    own = standing(cost=5.4e-05)
+    text = Page(report_html(report(line("one", own=own), cost=1.5e-07))).text
+
+    assert "`" not in text
+    assert "e-0" not in text
+    assert "0.000054" in text
+    assert "cost 0.00000015" in text
 
 
 def test_a_report_without_self_consistency_prices_or_parts_leaves_those_out():

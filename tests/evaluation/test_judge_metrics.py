@@ -87,6 +87,25 @@ def test_a_verdict_that_cannot_be_read_is_counted_and_never_scored(metric: Any) 
     assert (found.value, found.missing) == (None, "not judged")
 
 
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        (Judged(model=says("I cannot say. " * 99)), "the judge replied: I cannot say. "),
+        (Preferred(model=says("Both are nice.")), "the judge replied: Both are nice."),
+        (Judged(model=Model(ScriptedEngine(
+            lambda r: PromptTooLongError("long", prompt_tokens=9, max_tokens=1)))),
+         "PromptTooLongError: "),
+    ],
+)  # fmt: skip
+def test_why_an_answer_was_not_judged_is_kept(metric: Any, why: str) -> None:
+    """The beginning of the judge's reply, or its error."""
+    found = score(metric).why
+
+    assert found is not None
+    assert found.startswith(why)
+    assert len(found) <= 200
+
+
 def test_a_judge_that_is_away_fails_the_run() -> None:
     """So that it can go on."""
     metric = Judged(model=Model(ScriptedEngine(lambda r: EngineUnavailableError("away"))))

@@ -23,6 +23,7 @@ from motet.errors import (
     ParseError,
 )
 from motet.evaluation.figures import Figure
+from motet.evaluation.judge_metrics import Judged
 from motet.evaluation.metrics import Graded, Scored
 from motet.evaluation.study import ATTEMPT, study_call
 from motet.evaluation.task import Contender, Task
@@ -428,3 +429,15 @@ def test_prompt_and_instruction_reach_the_program_and_its_self_consistency_alike
 
     asked = {request.prompt[-1].content for request in engine.requests}
     assert asked == {f"Say {i}.\n\nReply with the number." for i in range(6)}
+
+
+def test_why_an_answer_was_not_judged_stands_in_its_figure() -> None:
+    """As the judge's reply, which nobody could read."""
+    judge = Model(ScriptedEngine(lambda request: "no idea at all"))
+    task = Task(name="judged", rows=ROWS[:1], metric=Judged(model=judge))
+    engine = ScriptedEngine(sayer())
+
+    [own, _] = run(engine, contenders_of(engine)[:1], task)
+
+    assert own.missing == "not judged"
+    assert "no idea at all" in (own.error or "")

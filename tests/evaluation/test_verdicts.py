@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from motet.evaluation.figures import Figure
 from motet.evaluation.report import Line, Report, Standing
-from motet.evaluation.verdicts import verdicts_of
+from motet.evaluation.verdicts import reasons_of, verdicts_of
 from motet.programs.frontier.points import Interval
 
 
@@ -39,10 +42,43 @@ def test_a_spend_that_was_not_matched_is_told_behind_the_gain(taken: float, shar
 
 
 def test_a_spend_that_was_matched_is_not_told() -> None:
-    """Nor is one where there is none beside, or where nothing was spent."""
-    for own, matched in ((824.0, 800.0), (0.0, 30.0)):
+    """Nor is one where there is none beside, or where neither spent."""
+    for own, matched in ((824.0, 800.0), (0.0, 0.0)):
         assert len(verdicts_of(report(standing(own), standing(matched)))) == 1
     assert len(verdicts_of(report(standing(824.0), None))) == 1
+
+
+def test_self_consistency_beside_what_spent_nothing_is_no_match() -> None:
+    """Its gain names nobody, since one sample at least stands beside it."""
+    [told] = verdicts_of(report(standing(0.0), standing(30.0)))
+    [free] = verdicts_of(report(standing(9.0), standing(9.0, 0.5), "cost"))
+
+    assert "search spent no tokens, so self-consistency beside it" in told
+    assert "is no match" in told
+    assert free.startswith("search spent no money")
+
+
+def failed(contender: str, error: str | None, missing: str = "failed", **more: Any) -> Figure:
+    return Figure(**{
+        "contender": contender, "is_matched": False, "row": "r", "part": "", "seed": 0,
+        "text": None, "answer": None, "value": None, "missing": missing, "error": error,
+        "tokens": 0, "calls": 0, "cost": 0.0, "wall_s": None, **more,
+    })  # fmt: skip
+
+
+def test_the_commonest_reason_of_failures_is_told_of_each_contender() -> None:
+    """Self-consistency has its own; what is empty or cut off is only counted."""
+    told = reasons_of([
+        failed("a", "Rare: x"), failed("a", "Often: y"), failed("a", "Often: y"),
+        failed("b", "Judge: z", "not judged"), failed("c", "Cut: c", "cut off"),
+        failed("c", None, "empty"), failed("a", "Beside: v", is_matched=True),
+    ])  # fmt: skip
+
+    assert told == [
+        "a: 3 failed, 2 of them by: Often: y",
+        "b: 1 not judged: Judge: z",
+        "Self-consistency beside a: 1 failed: Beside: v",
+    ]
 
 
 def test_what_is_matched_by_cost_is_told_by_cost() -> None:

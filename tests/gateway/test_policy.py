@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from motet import Model
-from motet.engine import Capability
+from motet.engine import Capability, Sampling
 from motet.errors import ConfigError, PromptTooLongError
 from motet.gateway.policy import MOST_CHARACTERS, TRUNCATE, Policy, exploring
 from motet.routing.deciding import CheapestReaching
@@ -18,10 +18,10 @@ from tests.gateway.conftest import EASY, HARD, PRICES, trained
 EMBED = frozenset({Capability.EMBED})
 
 
-def policy(engine, *, members=("small", "large"), **settings):
+def policy(engine, *, members=("small", "large"), embedder=None, **settings):
     return Policy(
         trained(), members=members, rule=CheapestReaching(min_score=0.8), prices=PRICES,
-        embedder=Model(engine), engine=engine, **settings,
+        embedder=embedder or Model(engine), engine=engine, **settings,
     )  # fmt: skip
 
 
@@ -44,10 +44,12 @@ def test_a_text_too_long_for_the_embedder_is_embedded_by_its_beginning():
         return tuple(derived_vector(HARD))
 
     engine = ScriptedEngine(script, capabilities=EMBED)
-    drawn = asyncio.run(policy(engine).draw("x" * 1_000_000))
+    embedder = Model(engine, sampling=Sampling(extra={"dimensions": 8, TRUNCATE: 5}))
+    drawn = asyncio.run(policy(engine, embedder=embedder).draw("x" * 1_000_000))
 
     assert drawn.chosen == "large"
     assert {len(request.prompt) for request in engine.requests} == {MOST_CHARACTERS}
+    assert engine.requests[-1].sampling.extra == {"dimensions": 8, TRUNCATE: -1}
 
 
 def test_embeddings_of_another_size_or_none_at_all_are_refused_at_the_start():

@@ -402,6 +402,23 @@ def test_what_goes_wrong_upstream_is_a_502_or_503(serve, fault, status):
     assert body["error"]["type"] == "api_error"
 
 
+def test_a_key_that_an_upstream_refuses_is_the_gateways_and_told_in_its_log_only(serve, caplog):
+    """The server's message may hold the key, and what to set is no matter of a client's."""
+
+    async def act(served):
+        plain = await served.ask(EASY)
+        response, _ = await served.stream(EASY)
+        return plain, response.status, served.decisions
+
+    stubs = {"small": StubServer(api_key="another"), "large": StubServer()}
+    (status, body, _), streamed, decisions = serve(act, stubs=stubs)
+
+    told = "the server of small refused the gateway's key"
+    assert (status, streamed) == (502, 502)
+    assert body["error"]["message"] == decisions[-1].error == told
+    assert "wrong API key" in caplog.text
+
+
 def test_a_stream_that_breaks_after_its_first_text_ends_with_an_error_and_not_by_another_model(
     serve,
 ):

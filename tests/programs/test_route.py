@@ -6,9 +6,16 @@ import pytest
 
 import motet
 from motet import Capability, Message, Model, RunFailedError, program
-from motet.errors import CapabilityError, ConfigError, DataError, EngineUnavailableError
+from motet.engine import Sampling
+from motet.errors import (
+    CapabilityError,
+    ConfigError,
+    DataError,
+    EngineUnavailableError,
+    PromptTooLongError,
+)
 from motet.programs import cascade, mixture_of_agents, route
-from motet.programs.choices import CapabilityTexts, Learned
+from motet.programs.choices import CapabilityTexts, Learned, beginning_embedded
 from motet.programs.confidences import Scored
 from motet.programs.route import Routed
 from motet.programs.scorers import Check
@@ -270,3 +277,17 @@ def test_a_route_resumes_without_asking_again(tmp_path: Any) -> None:
     )  # fmt: skip
     assert again.value == first.value
     assert sum(len(m.engine.requests) for m in among.values()) == 1
+
+
+def test_a_long_text_is_embedded_with_the_models_own_fields_too() -> None:
+    """To cut a text short is one field more, and in the place of none but its like."""
+
+    def reply(request: Any) -> Any:
+        is_cut = request.sampling.extra.get("truncate_prompt_tokens") == -1
+        return SUMS if is_cut else PromptTooLongError("long", prompt_tokens=9, max_tokens=8)
+
+    engine = ScriptedEngine(reply, capabilities=frozenset({Capability.EMBED}))
+    model = Model(engine, "e", sampling=Sampling(extra={"dimensions": 2}))
+
+    assert motet.run(beginning_embedded("sum", embedder=model), store=None).value.values == SUMS
+    assert engine.requests[-1].sampling.extra == {"dimensions": 2, "truncate_prompt_tokens": -1}

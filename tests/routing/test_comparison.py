@@ -7,7 +7,9 @@ import pytest
 
 from motet.errors import DataError
 from motet.routing.comparison import ORACLE, ZERO, Compared, compare_routers
+from motet.routing.elo import EloRouter
 from motet.routing.knn import KnnRouter
+from motet.routing.logistic import LinearRouter
 from motet.routing.outcomes import Outcomes
 
 
@@ -87,6 +89,29 @@ def test_the_same_seed_gives_the_same_intervals_and_each_fit_is_told() -> None:
     first, second = compared(seed=3, on_fitted=told.append), compared(seed=3)
     assert first["knn"].aiq == second["knn"].aiq
     assert told == ["knn"]
+
+
+def test_routers_that_cannot_be_fitted_are_told_and_only_without_any_other_an_error() -> None:
+    told: list[str] = []
+    vectors, unfit = telling(KINDS), EloRouter(min_characters=1000)
+
+    def compare(routers: Any, **settings: Any) -> Any:
+        return compare_routers(
+            table(KINDS), table(KINDS), vectors, vectors, routers, num_resamples=5, **settings
+        )
+
+    def tell(name: str, why: str) -> None:
+        told.append(f"{name}: {why}")
+
+    found = by_name(compare({"elo": unfit, "linear": LinearRouter()}, on_unfit=tell))
+    assert set(found) == {"linear", ORACLE, ZERO}
+    assert len(told) == 1
+    assert told[0].startswith("elo: no prompt of min_characters=1000")
+    assert by_name(compare({"knn": unfit, "a": KnnRouter()}, on_unfit=tell))["a"].gain is not None
+    with pytest.raises(DataError, match="no router can be trained: elo: no prompt"):
+        compare({"elo": unfit}, on_unfit=tell)
+    with pytest.raises(DataError, match="elo: no prompt"):
+        compare({"elo": unfit, "linear": LinearRouter()})
 
 
 def test_tables_that_do_not_go_together_are_refused() -> None:

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_told(tmp_path):
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("header.npy", b"nothing")
 
-    with pytest.raises(DataError, match=r"scorer\.npz"):
+    with pytest.raises(DataError, match=r"scorer\.npz is no scorer that"):
         load_scorer(path, embedder="e")
 
 

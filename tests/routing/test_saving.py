@@ -212,7 +212,7 @@ def test_nothing_in_a_file_is_run(saved: Path, tmp_path: Path) -> None:
         load(saved, embedder="small")
 
     saved.write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
-    with pytest.raises(DataError, match="BadZipFile"):
+    with pytest.raises(DataError, match="is no router that `motet route train` saved"):
         load(saved, embedder="small")
 
     assert not (tmp_path / "ran").exists()
@@ -243,14 +243,14 @@ def test_a_file_that_is_cut_or_changed_anywhere_is_refused_or_the_same(saved: Pa
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     """Nothing, a text, a folder, another archive, and one that would unpack to much."""
     path = tmp_path / "router.npz"
-    with pytest.raises(DataError, match=r"router\.npz.*FileNotFound"):
+    with pytest.raises(DataError, match=r"router\.npz cannot be read: there is no such file"):
         load(path, embedder="small")
     path.mkdir()
-    with pytest.raises(DataError, match="IsADirectory"):
+    with pytest.raises(DataError, match=r"router\.npz cannot be read: Is a directory"):
         load(path, embedder="small")
     path.rmdir()
     path.write_text("{}")
-    with pytest.raises(DataError, match="BadZipFile"):
+    with pytest.raises(DataError, match="is no router that `motet route train` saved"):
         load(path, embedder="small")
     np.savez(path, other=np.ones(3))
     with pytest.raises(DataError, match=r"header\.npy"):
@@ -284,5 +284,7 @@ def test_what_is_no_router_cannot_be_saved(tmp_path: Path) -> None:
     stranger: Any = object()
     with pytest.raises(DataError, match="object cannot be saved"):
         save(stranger, tmp_path / "router.npz", embedder="small")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(
+        DataError, match=r"router\.npz cannot be written: No such file or directory$"
+    ):
         save(trained(LinearRouter()), tmp_path / "no" / "router.npz", embedder="small")

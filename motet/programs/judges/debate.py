@@ -130,7 +130,7 @@ async def debate_compare(
     rounds: int = 2,
     temperature: float = 0.0,
     argument_tokens: int = 300,
-    max_tokens: int = 1024,
+    max_tokens: int = 512,
 ) -> DebateComparison:
     """Let two advocates argue for two answers, and a judge decide, in both orders.
 

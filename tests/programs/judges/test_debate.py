@@ -163,6 +163,17 @@ def test_an_argument_that_was_cut_off_is_shown_as_far_as_it_goes() -> None:
     assert found.num_left_out == 0
 
 
+def test_a_debate_that_rambles_ends_by_its_own_limits() -> None:
+    """Neither an argument nor a decision goes on until the model's context is full."""
+    by, side = judge(lambda _: "words " * 5000), advocate(lambda *_: "words " * 5000)
+
+    found = debate(by, side)
+
+    assert {each.sampling.max_tokens for each in requests(side)} == {300}
+    assert {each.sampling.max_tokens for each in requests(by)} == {512}
+    assert found.num_errors == 2
+
+
 def test_a_verdict_that_cannot_be_read_is_an_error_and_not_a_tie() -> None:
     found = debate(judge(lambda _: "Both are fine."))
 
