@@ -21,7 +21,7 @@ from motet.programs.replies import tokens_of
 from motet.programs.solution_calls import continue_solution
 from motet.runtime.metering import cost_of
 from motet.scopes import scope
-from motet.search.mbr import _counted, _shared
+from motet.search.mbr import word_counts, word_f1
 from motet.search.settings import number, one_of, whole
 
 Match = Literal["tokens", "cost"]
@@ -188,10 +188,10 @@ def most_agreed(asked: Given, texts: list[str], metric: Metric) -> int:
 
 def medoid(texts: Sequence[str]) -> int:
     """Return the place of the text whose mean word F1 with the others is highest, the first such."""
-    counted = [_counted(text) for text in texts]
+    counted = [word_counts(text) for text in texts]
     shared = [0.0] * len(texts)
     for one, other in combinations(range(len(texts)), 2):
-        found = _shared(counted[one], counted[other])
+        found = word_f1(counted[one], counted[other])
         shared[one] += found
         shared[other] += found
     return max(range(len(texts)), key=lambda place: round(shared[place], 9))

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 from motet.errors import ConfigError, DataError
 from motet.evaluation.names import hint
-from motet.grading.datasets import _row
+from motet.grading.datasets import make_row
 from motet.grading.instruction_following import Instruction
 from motet.grading.rows import CodeTests, Kind, Row
 from motet.programs.frontier.rows import BadRowError, cut
@@ -222,7 +222,7 @@ def _made(record: Mapping[str, Any] | BadRowError, form: Form, kind: Kind, place
     if not golds:
         return Row(id=row_id, prompt=prompt, golds=(), kind=kind, task=part)
     try:
-        return _row(row_id, prompt, golds, kind, part, options)
+        return make_row(row_id, prompt, golds, kind, part, options)
     except (TypeError, ValueError) as exc:
         raise BadRowError(str(exc)) from None
 

@@ -82,11 +82,13 @@ def _gsm8k(record: Any) -> Row:
         model: StoredAnswer(text=solution["text"], is_right=bool(solution["correct"]))
         for model, solution in record["solutions"].items()
     }
-    return _row(record["id"], record["question"], [record["gold"]], "number", "", answers=stored)
+    return make_row(
+        record["id"], record["question"], [record["gold"]], "number", "", answers=stored
+    )
 
 
 def _math(record: Any) -> Row:
-    return _row(record["id"], record["problem"], [record["answer"]], "maths", record["set"])
+    return make_row(record["id"], record["problem"], [record["answer"]], "maths", record["set"])
 
 
 def _qwen_bon8(record: Any) -> Row:
@@ -96,7 +98,9 @@ def _qwen_bon8(record: Any) -> Row:
         for at, (text, correct) in enumerate(pairs)
     }
     task = record["level"]
-    return _row(record["id"], record["problem"], [record["gold"]], "maths", task, answers=stored)
+    return make_row(
+        record["id"], record["problem"], [record["gold"]], "maths", task, answers=stored
+    )
 
 
 def _mixeval(record: Any) -> Row:
@@ -109,13 +113,13 @@ def _mixeval(record: Any) -> Row:
         [index] = golds
         kind, golds = "choice", [ascii_uppercase[: len(options)][index]]
     answers = {"gemma_1_1_7b": stored}
-    return _row(record["id"], prompt, golds, kind, record["set"], options, answers=answers)
+    return make_row(record["id"], prompt, golds, kind, record["set"], options, answers=answers)
 
 
 def _agieval(record: Any) -> Row:
     prompt = "\n\n".join(part for part in (record["passage"], record["question"]) if part)
     options = [_MARK.sub("", option, count=1) for option in record["options"]]
-    return _row(record["id"], prompt, [record["gold"]], "choice", record["task"], options)
+    return make_row(record["id"], prompt, [record["gold"]], "choice", record["task"], options)
 
 
 def _bbh(record: Any) -> Row:
@@ -124,7 +128,7 @@ def _bbh(record: Any) -> Row:
         for way in ("direct", "cot")
     }
     golds = [record["target"]]
-    return _row(record["id"], record["input"], golds, "plain", record["task"], answers=stored)
+    return make_row(record["id"], record["input"], golds, "plain", record["task"], answers=stored)
 
 
 def _ifeval(record: Any) -> Row:
@@ -150,12 +154,12 @@ def _zeroeval(kind: Kind) -> Callable[[Any], Row]:
             for model, (correct, _characters, answer) in record["m"].items()
         }
         gold = record["gold"].removeprefix("# ") if kind == "number" else record["gold"]
-        return _row(record["id"], record["question"], [gold], kind, "", answers=stored)
+        return make_row(record["id"], record["question"], [gold], kind, "", answers=stored)
 
     return row_of
 
 
-def _row(
+def make_row(
     row_id: Any,
     prompt: Any,
     golds: Sequence[Any],
@@ -165,6 +169,11 @@ def _row(
     *,
     answers: Mapping[str, StoredAnswer] | None = None,
 ) -> Row:
+    """Return a row of values as files hold them; marks of the options stand behind the prompt.
+
+    Raises:
+        TypeError, ValueError: A value is no text, or the right answers do not fit.
+    """
     marked = "".join(
         f"\n({letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False)
     )

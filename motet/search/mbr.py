@@ -187,14 +187,18 @@ def rouge_1(pairs: Sequence[tuple[str, str]]) -> list[float]:
 
     Source: Lin 2004, ROUGE-N with N = 1.
     """
-    return [_shared(_counted(candidate), _counted(reference)) for candidate, reference in pairs]
+    return [
+        word_f1(word_counts(candidate), word_counts(reference)) for candidate, reference in pairs
+    ]
 
 
-def _counted(text: str) -> Counter[str]:
+def word_counts(text: str) -> Counter[str]:
+    """Count the words of a text, whatever their case."""
     return Counter(re.findall(r"\w+", text.casefold()))
 
 
-def _shared(one: Counter[str], other: Counter[str]) -> float:
+def word_f1(one: Counter[str], other: Counter[str]) -> float:
+    """Return the F1 of two counts of words, 0 to 1; 0 where both are empty."""
     total = one.total() + other.total()
     return 2 * (one & other).total() / total if total else 0.0
 
